@@ -1,0 +1,134 @@
+// Package api holds the wire types of hermes's control API: HTTP and JSON over
+// a unix socket. The server, the Go client and every other client share them.
+//
+// Compatibility: fields are added, never changed or removed; a client ignores
+// fields it does not know.
+package api
+
+import "time"
+
+// Fleet answers GET /v1/fleet and is printed by `hermes gateway status --json`.
+type Fleet struct {
+	Manager  string    `json:"manager"` // "native (container supervisor)", …
+	Engine   string    `json:"engine"`  // "native"
+	Home     string    `json:"home"`
+	Gateways []Gateway `json:"gateways"`
+	// Notices are conditions of the whole fleet an operator should know of.
+	Notices []Notice `json:"notices,omitempty"`
+	// KeeperPID and EnginePID are the supervisor's two processes.
+	KeeperPID int    `json:"keeper_pid,omitempty"`
+	EnginePID int    `json:"engine_pid,omitempty"`
+	Version   string `json:"version,omitempty"`
+}
+
+// Notice is one condition with a stable code, a sentence and what to do.
+type Notice struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Gateway is one row of the fleet.
+type Gateway struct {
+	Profile     string     `json:"profile"`
+	Slot        string     `json:"slot"`
+	Intent      string     `json:"intent"`    // running, stopped
+	IntentBy    string     `json:"intent_by"` // who set it
+	IntentAt    *time.Time `json:"intent_at,omitempty"`
+	State       string     `json:"state"`
+	Health      string     `json:"health"`
+	PID         int        `json:"pid,omitempty"`
+	Since       *time.Time `json:"since,omitempty"` // of State
+	Restarts    int        `json:"restarts"`
+	NextRetryAt *time.Time `json:"next_retry_at,omitempty"`
+	Port        int        `json:"port,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+	LastExit    *Exit      `json:"last_exit,omitempty"`
+	MemoryBytes int64      `json:"memory_bytes,omitempty"`
+	// LogLost counts the log bytes dropped since the supervisor started.
+	LogLost int64 `json:"log_lost,omitempty"`
+	// Status is the gateway's own sentence about itself (sd_notify STATUS=).
+	Status string `json:"status,omitempty"`
+}
+
+// Exit is how a run ended. Code is absent when a signal ended it.
+type Exit struct {
+	Code   *int      `json:"code,omitempty"`
+	Signal string    `json:"signal,omitempty"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
+	// Started is when the run began.
+	Started time.Time `json:"started,omitzero"`
+	Asked   bool      `json:"asked,omitempty"` // hermes had told it to stop
+}
+
+// Why answers GET /v1/gateways/{profile}/why.
+type Why struct {
+	Gateway Gateway  `json:"gateway"`
+	Exits   []Exit   `json:"exits"` // newest first, at most 5
+	Log     []string `json:"log"`   // last lines
+	Next    string   `json:"next"`  // what happens next, or what to do
+	Hint    string   `json:"hint,omitempty"`
+}
+
+// ActionRequest is the body of POST /v1/gateways/{profile}/{start,stop,restart}
+// and of POST /v1/fleet/{stop,restart}.
+type ActionRequest struct {
+	// NoWait answers as soon as the intent is on disk.
+	NoWait bool `json:"no_wait,omitempty"`
+	// TimeoutMS bounds the wait; 0 is the gateway's own start or stop timeout.
+	TimeoutMS int64 `json:"timeout_ms,omitempty"`
+	// By says on whose behalf, for intent_by; the server adds the peer's uid.
+	By string `json:"by,omitempty"`
+}
+
+// ActionResult is the outcome for one gateway: the answer of an action, or one
+// line of the stream that answers an action on the fleet.
+type ActionResult struct {
+	Gateway Gateway `json:"gateway"`
+	Error   *Error  `json:"error,omitempty"`
+	// Hints are things worth saying though the action succeeded.
+	Hints []string `json:"hints,omitempty"`
+}
+
+// CreateRequest is the body of POST /v1/profiles.
+type CreateRequest struct {
+	Name string `json:"name"`
+}
+
+// RenameRequest is the body of POST /v1/profiles/{name}/rename.
+type RenameRequest struct {
+	To string `json:"to"`
+}
+
+// Profile answers the profile routes.
+type Profile struct {
+	Name string `json:"name"`
+	Path string `json:"path"`
+	Port int    `json:"port,omitempty"`
+	// Warning says what did not work although the profile itself did.
+	Warning string `json:"warning,omitempty"`
+}
+
+// Condition is one reason why the fleet is not ready.
+type Condition struct {
+	Profile string `json:"profile,omitempty"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Health answers GET /v1/health/live and /v1/health/ready.
+type Health struct {
+	OK         bool        `json:"ok"`
+	Conditions []Condition `json:"conditions,omitempty"`
+}
+
+// Error is the body of every answer with a status of 400 or more.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Message }
