@@ -124,6 +124,12 @@ type Supervision struct {
 	NextRetryAt time.Time `json:"next_retry_at,omitzero"`
 	// Restarts counts the runs after the first since the last command.
 	Restarts int `json:"restarts"`
+	// IntentGeneration is the intent this was observed under. A newer intent
+	// makes State history: the operator has spoken since.
+	IntentGeneration uint64 `json:"intent_generation"`
+	// Ended marks a gateway that ended by itself and whose restart policy says
+	// to leave it so.
+	Ended bool `json:"ended,omitempty"`
 	// Restarting marks a run that was told to stop so that the next can start.
 	Restarting bool   `json:"restarting,omitempty"`
 	Run        uint64 `json:"run,omitempty"` // generation of the latest spawn

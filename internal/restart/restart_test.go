@@ -1,0 +1,93 @@
+package restart_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"hermes/internal/profile"
+	"hermes/internal/restart"
+)
+
+func TestDecide(t *testing.T) {
+	now := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+	asked := func(ago ...time.Duration) (h []profile.Exit) {
+		for _, d := range ago {
+			h = append(h, profile.Exit{Code: 75, At: now.Add(-d)})
+		}
+		return h
+	}
+	tests := []struct {
+		name    string
+		policy  restart.Policy
+		history []profile.Exit
+		exit    profile.Exit
+		want    restart.Verdict
+	}{
+		{"config parks", restart.Always, nil, profile.Exit{Code: 78}, restart.Park},
+		{"config parks whatever the policy", restart.Never, nil, profile.Exit{Code: 78}, restart.Park},
+		{"config parks even after a healthy run", restart.Always, nil, profile.Exit{Code: 78, Healthy: true}, restart.Park},
+		{"crash backs off", restart.Always, nil, profile.Exit{Code: 1}, restart.Backoff},
+		{"signal backs off", restart.OnFailure, nil, profile.Exit{Code: -1, Signal: "SIGKILL"}, restart.Backoff},
+		{"crash of a healthy run", restart.Always, nil, profile.Exit{Code: 1, Healthy: true}, restart.Again},
+		{"clean end, always", restart.Always, nil, profile.Exit{Code: 0, Healthy: true}, restart.Again},
+		{"clean end at once, always", restart.Always, nil, profile.Exit{Code: 0}, restart.Backoff},
+		{"clean end, on-failure", restart.OnFailure, nil, profile.Exit{Code: 0, Healthy: true}, restart.Stay},
+		{"crash, never", restart.Never, nil, profile.Exit{Code: 1, Healthy: true}, restart.Stay},
+		{"asks, never", restart.Never, nil, profile.Exit{Code: 75}, restart.Stay},
+		{"asks, first", restart.Always, nil, profile.Exit{Code: 75, At: now}, restart.Again},
+		{"asks, third", restart.Always, asked(50*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Again},
+		{"asks, fourth within a minute", restart.Always, asked(50*time.Second, 2*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Backoff},
+		{"asks, fourth but slowly", restart.Always, asked(60*time.Second, 2*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Again},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := restart.Decide(tt.policy, tt.history, tt.exit); got != tt.want {
+				t.Errorf("Decide = %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDelayDoublesToItsCap(t *testing.T) {
+	for _, tt := range []struct {
+		failures int
+		want     time.Duration
+	}{
+		{0, 250 * time.Millisecond},
+		{1, 250 * time.Millisecond},
+		{2, 500 * time.Millisecond},
+		{3, time.Second},
+		{11, 256 * time.Second},
+		{12, 5 * time.Minute},
+		{1 << 40, 5 * time.Minute},
+	} {
+		if got := restart.Delay(tt.failures, 0.5); got != tt.want {
+			t.Errorf("Delay(%d) = %v, want %v", tt.failures, got, tt.want)
+		}
+	}
+}
+
+func TestDelayStaysWithinItsJitter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 1000).Draw(t, "failures")
+		spread := rapid.Float64Range(0, 0.999).Draw(t, "spread")
+		mid, got := restart.Delay(n, 0.5), restart.Delay(n, spread)
+		if got < mid*3/4 || got > mid*5/4 {
+			t.Fatalf("Delay(%d, %v) = %v, outside ±25%% of %v", n, spread, got, mid)
+		}
+		if got > restart.LongestDelay() {
+			t.Fatalf("Delay(%d, %v) = %v > LongestDelay", n, spread, got)
+		}
+	})
+}
+
+func TestParsePolicy(t *testing.T) {
+	if p, err := restart.ParsePolicy(""); err != nil || p != restart.Always {
+		t.Errorf("empty: %v, %v", p, err)
+	}
+	if _, err := restart.ParsePolicy("sometimes"); err == nil {
+		t.Error("an unknown policy was taken")
+	}
+}
