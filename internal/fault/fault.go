@@ -32,7 +32,8 @@ const (
 	GatewayTimeout       Code = "gateway_timeout"   // not ready, or not down, in time
 	GatewayHeld          Code = "gateway_held"      // another process runs this gateway
 	PortTaken            Code = "port_taken"
-	Unreadable           Code = "unreadable" // a file the gateway needs cannot be read
+	Unreadable           Code = "unreadable"        // a file the gateway needs cannot be read
+	ProgramNotFound      Code = "program_not_found" // init: neither a hermes command nor a program
 	Shutdown             Code = "shutting_down"
 	Internal             Code = "internal"
 )
@@ -92,6 +93,8 @@ func (c Code) ExitStatus() int {
 	switch c {
 	case Usage:
 		return ExitUsage
+	case ProgramNotFound:
+		return ExitNotFound
 	default:
 		return ExitFailed
 	}

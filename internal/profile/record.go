@@ -133,6 +133,8 @@ type Supervision struct {
 	// Restarting marks a run that was told to stop so that the next can start.
 	Restarting bool   `json:"restarting,omitempty"`
 	Run        uint64 `json:"run,omitempty"` // generation of the latest spawn
+	// ReadyAt is when the latest run became ready; zero if it has not.
+	ReadyAt time.Time `json:"ready_at,omitzero"`
 	Port       int    `json:"port,omitempty"`
 	Exits      []Exit `json:"exits,omitempty"` // oldest first, at most MaxExits
 }

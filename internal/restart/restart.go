@@ -5,7 +5,6 @@
 package restart
 
 import (
-	"fmt"
 	"time"
 
 	"hermes/internal/profile"
@@ -20,17 +19,6 @@ const (
 	OnFailure Policy = "on-failure"
 	Never     Policy = "never"
 )
-
-// ParsePolicy reads a policy; "" is [Always].
-func ParsePolicy(s string) (Policy, error) {
-	switch p := Policy(s); p {
-	case "":
-		return Always, nil
-	case Always, OnFailure, Never:
-		return p, nil
-	}
-	return "", fmt.Errorf("%q is not one of %s, %s, %s", s, Always, OnFailure, Never)
-}
 
 // The numbers of the backoff. They are part of the contract with operators:
 // docs/reference/files.md states them.

@@ -82,12 +82,3 @@ func TestDelayStaysWithinItsJitter(t *testing.T) {
 		}
 	})
 }
-
-func TestParsePolicy(t *testing.T) {
-	if p, err := restart.ParsePolicy(""); err != nil || p != restart.Always {
-		t.Errorf("empty: %v, %v", p, err)
-	}
-	if _, err := restart.ParsePolicy("sometimes"); err == nil {
-		t.Error("an unknown policy was taken")
-	}
-}
