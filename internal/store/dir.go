@@ -1,0 +1,323 @@
+package store
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// owner is whom written files are given to.
+type owner struct {
+	uid, gid int
+}
+
+// ownerFor is the owner of a directory, nil unless giving files away is
+// possible and changes something.
+func ownerFor(info fs.FileInfo) *owner {
+	st := statOf(info)
+	if os.Geteuid() != 0 || st.Uid == 0 {
+		return nil
+	}
+	return &owner{uid: int(st.Uid), gid: int(st.Gid)}
+}
+
+// dir is one directory whose files are read and written without ever leaving
+// it. Names are single components.
+type dir struct {
+	root  *os.Root
+	path  string
+	owner *owner // nil: files stay the caller's
+}
+
+// sub opens a directory in d. Unlike [os.Root.OpenRoot] it follows no link,
+// not even one that stays inside: two names for one profile would be two
+// gateways in one directory.
+func (d dir) sub(name string) (dir, fs.FileInfo, error) {
+	before, err := d.root.Lstat(name)
+	if err != nil {
+		return dir{}, nil, err
+	}
+	if !before.IsDir() {
+		return dir{}, nil, &badFile{kindOf(before.Mode())}
+	}
+	root, err := d.root.OpenRoot(name)
+	if err != nil {
+		return dir{}, nil, err
+	}
+	info, err := root.Stat(".")
+	if err == nil && !os.SameFile(before, info) {
+		err = &badFile{"being replaced by something else"}
+	}
+	if err != nil {
+		_ = root.Close()
+		return dir{}, nil, err
+	}
+	return dir{root: root, path: filepath.Join(d.path, name), owner: d.owner}, info, nil
+}
+
+// mkdir makes a directory unless there is something of that name.
+func (d dir) mkdir(name string) error {
+	err := d.root.Mkdir(name, dirMode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return homeFault("make directory", filepath.Join(d.path, name), err)
+	}
+	if d.owner != nil {
+		made, _, err := d.sub(name)
+		if err != nil {
+			return homeFault("make directory", filepath.Join(d.path, name), err)
+		}
+		defer made.root.Close()
+		made.giveAway()
+	}
+	return nil
+}
+
+// giveAway chowns the directory itself. That it may fail (a squashing NFS
+// server, a dropped capability) is no reason to do without the directory.
+func (d dir) giveAway() {
+	if d.owner == nil {
+		return
+	}
+	if f, err := d.root.Open("."); err == nil {
+		_ = f.Chown(d.owner.uid, d.owner.gid)
+		_ = f.Close()
+	}
+}
+
+// read returns the content of a regular file of at most limit bytes. What is
+// there but is no such file is a *badFile; a missing file is fs.ErrNotExist.
+func (d dir) read(name string, limit int64) ([]byte, error) {
+	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, d.explain(name, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &badFile{kindOf(info.Mode())}
+	}
+	if err := d.checkNames(info); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, &badFile{fmt.Sprintf("larger than %d bytes", limit)}
+	}
+	return data, nil
+}
+
+// explain tells what is wrong with name from what is wrong with opening it.
+func (d dir) explain(name string, err error) error {
+	info, lerr := d.root.Lstat(name)
+	if lerr != nil {
+		return err
+	}
+	_, hasErrno := errors.AsType[syscall.Errno](err)
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0 && errors.Is(err, fs.ErrNotExist):
+		return &badFile{"a link to nothing"}
+	case info.Mode()&fs.ModeSymlink != 0 && (!hasErrno || errors.Is(err, syscall.ELOOP)):
+		return &badFile{"a link that leads out of " + d.path}
+	case !info.Mode().IsRegular() && errors.Is(err, syscall.ENXIO): // a socket cannot be opened
+		return &badFile{kindOf(info.Mode())}
+	}
+	return err
+}
+
+// checkNames refuses a file with a second name when we are root and could be
+// made to read what the one who linked it here could not.
+func (d dir) checkNames(info fs.FileInfo) error {
+	st := statOf(info)
+	harmless := st.Nlink < 2 || d.owner == nil || d.owner.uid == 0 || int(st.Uid) == d.owner.uid || st.Mode&0o004 != 0
+	if harmless {
+		return nil
+	}
+	return &badFile{fmt.Sprintf("another name of a file of uid %d", st.Uid)}
+}
+
+// write replaces the content of name, in one step for every reader: a new
+// file is written, given to the owner and renamed. With sync it is on disk,
+// and so is its name, when write returns.
+func (d dir) write(name string, data []byte, mode fs.FileMode, sync bool) error {
+	tmp, err := d.temporary(name, data, mode, sync)
+	if err == nil {
+		if err = d.root.Rename(tmp, name); err != nil {
+			_ = d.root.Remove(tmp)
+		}
+	}
+	if err == nil && sync {
+		err = d.sync()
+	}
+	if err != nil {
+		return homeFault("write", filepath.Join(d.path, name), err)
+	}
+	return nil
+}
+
+// temporary writes a new file of a random name and returns that name.
+func (d dir) temporary(name string, data []byte, mode fs.FileMode, sync bool) (string, error) {
+	tmp := temporaryName(name)
+	f, err := d.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	if d.owner != nil {
+		_ = f.Chown(d.owner.uid, d.owner.gid) // as for directories
+	}
+	if err == nil && sync {
+		err = ignoreUnsupported(f.Sync())
+	}
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	if err != nil {
+		_ = d.root.Remove(tmp)
+		return "", err
+	}
+	return tmp, nil
+}
+
+// create writes a file that must not exist; fs.ErrExist says that it does.
+func (d dir) create(name string, data []byte, mode fs.FileMode) error {
+	tmp, err := d.temporary(name, data, mode, true)
+	if err != nil {
+		return err
+	}
+	if err := d.moveNew(tmp, d, name); err != nil {
+		_ = d.root.Remove(tmp)
+		return err
+	}
+	return d.sync()
+}
+
+// moveNew renames a file or directory of d to a name in to that is not taken.
+func (d dir) moveNew(name string, to dir, newName string) error {
+	source, err := d.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := to.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	err = withDescriptors(source, target, func(from, into int) error {
+		return unix.Renameat2(from, name, into, newName, unix.RENAME_NOREPLACE)
+	})
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	// A file system without RENAME_NOREPLACE. There is one writer, so the time
+	// between look and rename is nobody's.
+	if _, err := to.root.Lstat(newName); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, fs.ErrExist)
+	}
+	return withDescriptors(source, target, func(from, into int) error {
+		return unix.Renameat(from, name, into, newName)
+	})
+}
+
+// withDescriptors lends f the descriptors of two files.
+func withDescriptors(a, b *os.File, f func(a, b int) error) error {
+	rawA, err := a.SyscallConn()
+	if err != nil {
+		return err
+	}
+	rawB, err := b.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	var inner error
+	outer := rawA.Control(func(fdA uintptr) {
+		inner = rawB.Control(func(fdB uintptr) { result = f(int(fdA), int(fdB)) })
+	})
+	if outer != nil {
+		return outer
+	}
+	if inner != nil {
+		return inner
+	}
+	return result
+}
+
+// sync makes the names in d durable.
+func (d dir) sync() error {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return ignoreUnsupported(f.Sync())
+}
+
+// ignoreUnsupported drops the errors of file systems that cannot fsync; there
+// is nothing more to be had from them.
+func ignoreUnsupported(err error) error {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+// names lists the directory, sorted.
+func (d dir) names() ([]string, error) {
+	entries, err := fs.ReadDir(d.root.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+const temporaryMark = ".tmp-"
+
+func temporaryName(name string) string {
+	return "." + strings.TrimPrefix(name, ".") + temporaryMark + randomSuffix()
+}
+
+// randomSuffix cannot be guessed by somebody who wants to be there first.
+func randomSuffix() string { return strings.ToLower(rand.Text()) }
+
+// abandonedAfter is the age at which a temporary file cannot belong to a write
+// in progress any more.
+const abandonedAfter = time.Minute
+
+// sweep removes what writes that were killed left behind.
+func (d dir) sweep(now time.Time) {
+	names, err := d.names()
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, ".") || !strings.Contains(name, temporaryMark) {
+			continue
+		}
+		if info, err := d.root.Lstat(name); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > abandonedAfter {
+			_ = d.root.Remove(name)
+		}
+	}
+}

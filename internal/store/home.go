@@ -1,0 +1,163 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"hermes/internal/fault"
+	"hermes/internal/profile"
+)
+
+// Names in a home.
+const (
+	profilesDir = "profiles"
+	logsDir     = "logs"
+	gatewaysDir = "gateways" // in logsDir
+)
+
+// dirMode is the mode of every directory hermes makes in a home: what agents
+// are told is private. Root reaches it, and the owner, which is the fleet's
+// uid: that covers `docker exec` as either.
+const dirMode = 0o700
+
+// Home is an open home directory. [Home.Close] releases it.
+type Home struct {
+	path     string
+	dir      dir
+	id       ID
+	readOnly bool
+}
+
+// ID identifies a directory across renames.
+type ID struct {
+	Dev, Ino uint64
+}
+
+// Open opens the home at path, which may be reached through links. The error
+// is a home_unusable fault. That the home can be written is not checked: see
+// [Home.CheckWritable].
+func Open(path string) (*Home, error) {
+	if path == "" {
+		return nil, fault.New(fault.HomeUnusable, "cannot open the home: neither HERMES_HOME nor HOME is set").
+			WithHint("set HERMES_HOME to a directory that is kept, such as /opt/data")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.HomeUnusable, err, "cannot open home %s", path)
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, homeFault("open", path, err)
+	}
+	info, err := root.Stat(".")
+	if err != nil {
+		_ = root.Close()
+		return nil, homeFault("open", path, err)
+	}
+	h := &Home{path: path, id: idOf(info)}
+	h.dir = dir{root: root, path: path, owner: ownerFor(info)}
+	return h, nil
+}
+
+// OpenReadOnly is [Open] for a caller that only looks: nothing is set aside,
+// and every method that writes fails.
+func OpenReadOnly(path string) (*Home, error) {
+	h, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	h.readOnly = true
+	return h, nil
+}
+
+// Create is [Open] for a home that need not exist: it and its missing parents
+// are made.
+func Create(path string) (*Home, error) {
+	if path != "" {
+		if err := os.MkdirAll(path, dirMode); err != nil {
+			return nil, homeFault("create", path, err)
+		}
+	}
+	return Open(path)
+}
+
+// Close releases the descriptor. Profiles stay open.
+func (h *Home) Close() error { return h.dir.root.Close() }
+
+// SetOwner says whom new files belong to when hermes is root; without it that
+// is the owner of the home. For any other caller it does nothing.
+func (h *Home) SetOwner(uid, gid int) {
+	if os.Geteuid() == 0 {
+		h.dir.owner = &owner{uid: uid, gid: gid}
+	}
+}
+
+// Path is the home's absolute path.
+func (h *Home) Path() string { return h.path }
+
+// ProfilePath is the path of a profile's directory, whether it exists or not.
+func (h *Home) ProfilePath(n profile.Name) string {
+	if n == profile.Default {
+		return h.path
+	}
+	return filepath.Join(h.path, profilesDir, string(n))
+}
+
+// ID identifies the home's directory.
+func (h *Home) ID() ID { return h.id }
+
+// Owner is the uid and gid of the home's directory.
+func (h *Home) Owner() (uid, gid uint32, err error) {
+	info, err := h.dir.root.Stat(".")
+	if err != nil {
+		return 0, 0, homeFault("examine", h.path, err)
+	}
+	st := statOf(info)
+	return st.Uid, st.Gid, nil
+}
+
+// CheckWritable reports, as a home_unusable fault, why files cannot be made in
+// the home or in its profiles/.
+func (h *Home) CheckWritable() error {
+	for _, name := range []string{".", profilesDir} {
+		path := filepath.Join(h.path, name)
+		err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+		if err != nil && (name == "." || !errors.Is(err, fs.ErrNotExist)) {
+			return homeFault("write to", path, err)
+		}
+	}
+	return nil
+}
+
+// writable fails for a home that was opened only to be looked at.
+func (h *Home) writable() error {
+	if h.readOnly {
+		return fault.New(fault.Internal, "cannot write to home %s: it was opened read-only", h.path)
+	}
+	return nil
+}
+
+// profiles opens profiles/, making it if asked to. Without it the error is
+// fs.ErrNotExist.
+func (h *Home) profiles(create bool) (dir, fs.FileInfo, error) {
+	if create {
+		if err := h.dir.mkdir(profilesDir); err != nil {
+			return dir{}, nil, err
+		}
+	}
+	return h.dir.sub(profilesDir)
+}
+
+func idOf(info fs.FileInfo) ID {
+	st := statOf(info)
+	return ID{Dev: uint64(st.Dev), Ino: st.Ino} //nolint:unconvert // Dev is 32 bits wide on some platforms
+}
+
+func statOf(info fs.FileInfo) *syscall.Stat_t {
+	return info.Sys().(*syscall.Stat_t) // os on Linux gives nothing else
+}
