@@ -154,3 +154,16 @@ type Runner interface {
 	// receiver.
 	Events() <-chan Event
 }
+
+// Shutdowner is a Runner that ends with its fleet: it asks for the shutdown with
+// a [Shutdown] event and ends when told that all is down.
+type Shutdowner interface {
+	// AckShutdown takes the shutdown on: the caller stops every run and then
+	// calls Exit. Unacknowledged for 500 ms, the Runner stops everything itself
+	// by the plans of the runs. It may be repeated. Errors: ErrGone, ctx's.
+	AckShutdown(ctx context.Context) error
+	// Exit says that everything is down, asked for or not, and ends the Runner
+	// with code, unless it knows better: the main program's exit code, or 0
+	// after a stop asked for from outside. Errors: ErrGone, ctx's.
+	Exit(ctx context.Context, code int) error
+}

@@ -1,0 +1,266 @@
+package enginetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hermes/internal/keeper"
+)
+
+// KeeperOptions say what keeper [StartKeeper] starts.
+type KeeperOptions struct {
+	PID1           bool   // as PID 1 of a pid namespace of its own
+	Runtime        string // "" makes one
+	EnginePath     string // "" is the test binary
+	MainZeroOnStop bool
+	TTY            *os.File // its stdin and controlling terminal
+}
+
+// Keeper is a real keeper in a process of its own. Its engine is a process
+// that hands its connection to whoever calls [Keeper.Connect], so that a test
+// is the engine while the process can be killed.
+type Keeper struct {
+	Runtime string
+	PID     int // as seen from the test
+
+	address string
+	stderr  *output
+	cmd     *exec.Cmd
+	ended   chan struct{}
+}
+
+// Engine is the process of an engine whose connection the test has.
+type Engine struct {
+	FD  int // the connection to the keeper; the caller's
+	PID int // in the keeper's pid namespace
+	ctl *net.UnixConn
+}
+
+// StartKeeper starts a keeper and ends it with the test. The test's TestMain
+// must call [Roles] first. A kernel that allows no namespaces skips the test.
+func StartKeeper(t *testing.T, o KeeperOptions) *Keeper {
+	t.Helper()
+	if o.Runtime == "" {
+		o.Runtime = shortDir(t)
+	}
+	k := &Keeper{
+		Runtime: o.Runtime, address: filepath.Join(shortDir(t), "control"),
+		stderr: new(output), ended: make(chan struct{}),
+	}
+	control, err := net.ListenUnix("unix", &net.UnixAddr{Name: k.address, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	control.SetUnlinkOnClose(false)
+	listener, err := control.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	lease, err := os.Create(filepath.Join(t.TempDir(), "lease"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Close()
+	role, err := json.Marshal(keeperRole{
+		Runtime: o.Runtime, EnginePath: o.EnginePath, MainZeroOnStop: o.MainZeroOnStop, PID1: o.PID1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.cmd = exec.Command(executable(t))
+	k.cmd.Args[0] = "keeper"
+	k.cmd.Env = append(os.Environ(), roleEnv+"=keeper", keeperEnv+"="+string(role),
+		"GORACE=atexit_sleep_ms=0") // a race build would take a second to exit
+	k.cmd.ExtraFiles = []*os.File{listener, lease}
+	k.cmd.Stdout, k.cmd.Stderr = k.stderr, k.stderr
+	// Whatever is left of the keeper's children may hold its stderr.
+	k.cmd.WaitDelay = time.Second
+	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if o.TTY != nil {
+		k.cmd.Stdin, k.cmd.Stdout, k.cmd.Stderr = o.TTY, o.TTY, o.TTY
+		k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	}
+	if o.PID1 {
+		namespaces(k.cmd.SysProcAttr)
+	}
+	if err := k.cmd.Start(); err != nil {
+		if o.PID1 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
+			t.Skipf("this system allows no pid namespace: %v", err)
+		}
+		t.Fatal(err)
+	}
+	k.PID = k.cmd.Process.Pid
+	go func() {
+		_ = k.cmd.Wait()
+		close(k.ended)
+	}()
+	t.Cleanup(func() { k.cleanup(t) })
+	return k
+}
+
+// namespaces asks for a pid namespace, and as an ordinary user for the user
+// namespace that allows it.
+func namespaces(attr *syscall.SysProcAttr) {
+	attr.Cloneflags = unix.CLONE_NEWPID | unix.CLONE_NEWNS
+	if os.Geteuid() == 0 {
+		return
+	}
+	attr.Cloneflags |= unix.CLONE_NEWUSER
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+}
+
+func executable(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// cleanup ends the keeper and what it runs.
+func (k *Keeper) cleanup(t *testing.T) {
+	for range 2 {
+		_ = k.Signal(unix.SIGTERM) // the second one kills
+	}
+	select {
+	case <-k.ended:
+	case <-time.After(deadline):
+		t.Errorf("the keeper did not end")
+		_ = k.Signal(unix.SIGKILL)
+		<-k.ended
+	}
+	if _, err := keeper.Sweep(k.Runtime); err != nil {
+		t.Errorf("Sweep: %v", err)
+	}
+	if out := k.Output(); t.Failed() && out != "" {
+		t.Logf("the keeper and its engines said:\n%s", out)
+	}
+}
+
+// Signal signals the keeper.
+func (k *Keeper) Signal(sig unix.Signal) error { return k.cmd.Process.Signal(sig) }
+
+// Wait waits for the keeper's end and returns its exit code, -1 for a signal.
+func (k *Keeper) Wait(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-k.ended:
+	case <-time.After(deadline):
+		t.Fatal("the keeper did not end")
+	}
+	return k.cmd.ProcessState.ExitCode()
+}
+
+// Ended reports whether the keeper has ended.
+func (k *Keeper) Ended() bool {
+	select {
+	case <-k.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Output is what the keeper and its engines wrote so far.
+func (k *Keeper) Output() string { return k.stderr.String() }
+
+// Connect waits for the present engine, or the next, and takes its connection.
+func (k *Keeper) Connect(t *testing.T) *Engine {
+	t.Helper()
+	ctl, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: k.address, Net: "unix"})
+	if err != nil {
+		t.Fatalf("cannot reach the control socket: %v", err)
+	}
+	t.Cleanup(func() { _ = ctl.Close() })
+	if err := ctl.SetReadDeadline(time.Now().Add(deadline)); err != nil {
+		t.Fatal(err)
+	}
+	buf, oob := make([]byte, 64), make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := ctl.ReadMsgUnix(buf, oob)
+	if err != nil {
+		t.Fatalf("no engine answers: %v", err)
+	}
+	pid, err := strconv.Atoi(string(buf[:n]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(msgs) != 1 {
+		t.Fatalf("the engine sent no connection: %v", err)
+	}
+	fds, err := unix.ParseUnixRights(&msgs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Engine{FD: fds[0], PID: pid, ctl: ctl}
+}
+
+// Leave makes the engine's process exit with code 0.
+func (e *Engine) Leave(t *testing.T) {
+	t.Helper()
+	if _, err := e.ctl.Write([]byte("leave")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// output is a buffer that may be read while it is written.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// Processes lists the children of pid with the state of each ("Z" is a
+// zombie).
+func Processes(t *testing.T, parent int) map[int]string {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[int]string)
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		var pid, ppid int
+		var state string
+		after := b[bytes.LastIndexByte(b, ')')+1:]
+		if _, err := fmt.Sscan(string(after), &state, &ppid); err != nil || ppid != parent {
+			continue
+		}
+		if _, err := fmt.Sscan(string(b), &pid); err == nil {
+			found[pid] = state
+		}
+	}
+	return found
+}

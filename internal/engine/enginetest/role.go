@@ -1,0 +1,106 @@
+package enginetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hermes/internal/keeper"
+)
+
+const (
+	roleEnv   = "ENGINETEST_ROLE"
+	keeperEnv = "ENGINETEST_KEEPER"
+)
+
+// keeperRole is what a keeper's process is told.
+type keeperRole struct {
+	Runtime, EnginePath  string
+	MainZeroOnStop, PID1 bool
+}
+
+// Roles is the first thing in the TestMain of a package that uses
+// [StartKeeper]: in a process that was started as a keeper or an engine it is
+// that, and does not return.
+func Roles() {
+	switch os.Getenv(roleEnv) {
+	case "keeper":
+		os.Exit(runKeeper())
+	case "engine":
+		os.Exit(runEngine())
+	}
+}
+
+func runKeeper() int {
+	var role keeperRole
+	if err := json.Unmarshal([]byte(os.Getenv(keeperEnv)), &role); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if role.PID1 {
+		if err := ownProc(); err != nil {
+			fmt.Fprintln(os.Stderr, "cannot mount /proc:", err)
+			return 1
+		}
+	}
+	path := role.EnginePath
+	if path == "" {
+		path = "/proc/self/exe"
+	}
+	return keeper.Run(keeper.Options{
+		Runtime: role.Runtime, EngineArgv: []string{path, "engine"}, EngineEnv: engineEnv(),
+		Listener: 3, Lease: 4, MainZeroOnStop: role.MainZeroOnStop, Stderr: os.Stderr,
+	})
+}
+
+// ownProc mounts a /proc that shows this process's pid namespace.
+func ownProc() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	return unix.Mount("proc", "/proc", "proc", 0, "")
+}
+
+func engineEnv() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, roleEnv+"=") {
+			env = append(env, kv)
+		}
+	}
+	return append(env, roleEnv+"=engine")
+}
+
+// runEngine hands the connection to whoever asks at the control socket, and
+// stays until told to leave.
+func runEngine() int {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return 1
+	}
+	for {
+		ctl, _, err := unix.Accept4(keeper.FDListener, unix.SOCK_CLOEXEC)
+		if err != nil {
+			continue // whoever asked has left
+		}
+		pid := []byte(strconv.Itoa(os.Getpid()))
+		err = unix.Sendmsg(ctl, pid, unix.UnixRights(keeper.FDConn), nil, unix.MSG_NOSIGNAL)
+		if err != nil {
+			_ = unix.Close(ctl)
+			continue
+		}
+		_ = unix.Close(keeper.FDConn) // its end is the end of the other's copy
+		for {
+			n, err := unix.Read(ctl, make([]byte, 16))
+			if n > 0 {
+				return 0
+			}
+			if err == nil {
+				select {} // until the keeper notices, or the test kills
+			}
+		}
+	}
+}

@@ -1,0 +1,247 @@
+// Package keeper is the small process that forks, waits and holds descriptors,
+// so that what decides, the engine, may crash or be replaced at any time.
+//
+// # Usage
+//
+// [Sweep] clears away what an earlier keeper left behind, then [Run] starts the
+// engine and serves it over a socketpair until everything is down. The
+// messages are those of wire.go; docs/keeper-protocol.md is their page. The
+// keeper holds no policy: it starts a run when told to, tells how it ended, and
+// on its own does only what must happen without an engine: reap, start the
+// engine again, keep log pipes from filling up, and stop what runs.
+//
+// # Concurrency
+//
+// One mutex, keeper.mu, guards the table of runs and, with it, reaping: a
+// process is signalled only under it, so never by a recycled pid. The loop in
+// Run is the only caller of wait4. Each fork has its own goroutine because an
+// exec may hang; nothing else ever waits for a fork. A goroutine inside a fork
+// holds its P and cannot be stopped, so the garbage collector runs only while
+// no fork is in flight.
+//
+// # Failure
+//
+// The keeper must not die. All signals are caught before the first fork, its
+// threads exist before the first fork (at the pids limit the Go runtime would
+// throw when it needs one), and errors of the engine are its own.
+//
+// # Testing
+//
+// Tests run real processes: the test binary again, as keeper and as engine.
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The descriptors an engine finds open besides 0 (/dev/null), 1 and 2.
+const (
+	FDConn     = 3 // its connection to the keeper, SOCK_SEQPACKET
+	FDListener = 4 // Options.Listener
+	FDLease    = 5 // Options.Lease
+)
+
+// Options is what a keeper is started with.
+type Options struct {
+	// Runtime is a private directory that exists; the keeper uses slots, n,
+	// backlog and stamp in it.
+	Runtime string
+	// EngineArgv is the engine's command. EngineArgv[0] is the path to exec,
+	// looked at anew for each start, so that a replaced binary is used.
+	EngineArgv []string
+	EngineEnv  []string // complete
+	// Listener is the bound and listening control socket, Lease the descriptor
+	// that holds the home's lease; -1 for none. The keeper holds both until it
+	// ends and hands them to each engine.
+	Listener, Lease int
+	// MainZeroOnStop reports the main program's exit as 0 if a stop had been
+	// asked for from outside before it.
+	MainZeroOnStop bool
+	Stderr         io.Writer // for the keeper's few messages; nil discards them
+}
+
+// keeper is the state of one Run.
+type keeper struct {
+	o     Options
+	stamp string
+	boot  string
+	pidns uint64
+	oom   int
+	null  int          // /dev/null, stdin of whatever has no other
+	image int          // this process's own binary, -1 if it cannot be opened
+	spare map[int]bool // children this process had before it became the keeper
+
+	gate    sync.RWMutex  // read by forks, written by the collector
+	turn    chan struct{} // held by the fork that is being prepared
+	forks   chan struct{} // a place for each run's fork in flight
+	wake    chan struct{} // something was forked: look for exits again
+	changed chan struct{} // a run ended or came to be
+	stop    chan struct{} // closed when shutdown begins
+	hurry   chan struct{} // closed when a second stop is asked for
+	over    chan struct{} // closed when all is down: nothing is waited for any more
+	done    chan int      // the exit code, when all is down
+	work    sync.WaitGroup
+	heap    uint64 // bytes of heap after the last collection; the loop's own
+
+	mu        sync.Mutex // guards what follows, and reaping
+	runs      map[runKey]*run
+	live      map[string]*run // by slot: being forked, or living
+	pids      map[int]*run
+	flights   map[int]uint64 // forks in flight: clock ticks at their start
+	flight    int            // last key of flights
+	lingering map[string]int // by slot: locks of ended runs, see linger
+	engine    *engineProcess // nil while there is none
+	drain     *drain         // nil while an engine reads the pipes
+	main      *run           // the main program, nil if there was none
+	stopping  bool
+	asked     int // stops asked for from outside
+	code      int // the exit code, as far as it is known
+	decided   bool
+}
+
+// Run is the keeper: it starts the engine and serves it until everything is
+// down, and returns the process's exit code. It takes over the process: its
+// signals, its children, its garbage collector.
+func Run(o Options) int {
+	prepareRuntime()
+	child := make(chan os.Signal, 1)
+	stop := make(chan os.Signal, 4)
+	other := make(chan os.Signal, 1) // never read: a caught signal kills nobody
+	signal.Notify(other)
+	signal.Notify(child, unix.SIGCHLD)
+	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
+	defer func() {
+		for _, c := range []chan os.Signal{child, stop, other} {
+			signal.Stop(c)
+		}
+	}()
+	if o.Stderr == nil {
+		o.Stderr = io.Discard
+	}
+	k, err := newKeeper(o)
+	if err != nil {
+		fmt.Fprintf(o.Stderr, "hermes keeper: %v\n", err)
+		return 1
+	}
+	k.work.Go(k.superviseEngine)
+	for {
+		select {
+		case <-child:
+			k.reap()
+		case <-k.wake:
+			k.reap()
+			k.collect()
+		case s := <-stop:
+			k.askStop(s)
+		case code := <-k.done:
+			k.close()
+			return code
+		}
+	}
+}
+
+// newKeeper prepares everything that can fail, before there is a child.
+func newKeeper(o Options) (*keeper, error) {
+	k := &keeper{
+		o: o, boot: BootID(), pidns: PIDNamespace(), oom: ownOOM(), spare: make(map[int]bool),
+		turn: make(chan struct{}, 1), forks: make(chan struct{}, maxForks()),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		stop: make(chan struct{}), hurry: make(chan struct{}), over: make(chan struct{}), done: make(chan int, 1),
+		runs: make(map[runKey]*run), live: make(map[string]*run), pids: make(map[int]*run),
+		flights: make(map[int]uint64), lingering: make(map[string]int),
+	}
+	if len(o.EngineArgv) == 0 {
+		return nil, fmt.Errorf("cannot start the engine: it has no command")
+	}
+	for _, fd := range []int{o.Listener, o.Lease} {
+		if fd >= 0 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	for _, pid := range children() {
+		k.spare[pid] = true
+	}
+	if os.Getpid() != 1 {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return nil, fmt.Errorf("cannot become the reaper of orphans: %w", err)
+		}
+	}
+	start, err := StartTime(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	k.stamp = k.boot + "." + strconv.FormatUint(start, 10)
+	if err := buildRuntime(o.Runtime, k.stamp); err != nil {
+		return nil, err
+	}
+	if k.null, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		return nil, fmt.Errorf("cannot open /dev/null: %w", err)
+	}
+	// O_PATH: a binary that may be executed need not be readable.
+	if k.image, err = unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+		k.image = -1
+	}
+	return k, nil
+}
+
+// close ends the goroutines that are left and gives back what newKeeper opened.
+func (k *keeper) close() {
+	k.stopDrain()
+	k.work.Wait()
+	_ = unix.Close(k.null)
+	if k.image >= 0 {
+		_ = unix.Close(k.image)
+	}
+}
+
+func (k *keeper) say(format string, args ...any) {
+	fmt.Fprintf(k.o.Stderr, "hermes keeper: "+format+"\n", args...)
+}
+
+// stampFile names the keeper that built a runtime directory.
+const stampFile = "stamp"
+
+// buildRuntime makes the keeper's directories. Others must pass through n to
+// reach a notify socket; the rest is the keeper's and the engine's alone.
+func buildRuntime(dir, stamp string) error {
+	for name, mode := range map[string]os.FileMode{"slots": 0o700, "n": 0o711, "backlog": 0o700} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(path, mode); err != nil {
+			return fmt.Errorf("cannot make %s: %w", path, err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			return fmt.Errorf("cannot make %s: %w", path, err)
+		}
+	}
+	path := filepath.Join(dir, stampFile)
+	if err := os.WriteFile(path, []byte(stamp+"\n"), 0o600); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}
+
+// nudge puts a token into a channel that needs at most one.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// errnoOf is the errno in err's chain, EIO if there is none.
+func errnoOf(err error) int {
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return int(e)
+	}
+	return int(unix.EIO)
+}

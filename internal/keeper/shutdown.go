@@ -1,0 +1,234 @@
+package keeper
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// ackWithin is how long the engine has to take over a shutdown.
+	ackWithin = 500 * time.Millisecond
+	// stopSlack is added to the longest grace: the whole shutdown's bound.
+	stopSlack = 2 * time.Second
+	// killWait bounds the wait for what was killed; what the kernel cannot
+	// kill is left to it.
+	killWait  = time.Second
+	strayPoll = 5 * time.Millisecond
+)
+
+// askStop is a stop asked for from outside. The second one kills.
+func (k *keeper) askStop(sig os.Signal) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked++
+	k.beginLocked()
+	if k.asked == 2 {
+		k.say("%v again: killing what still runs", sig)
+		close(k.hurry)
+	}
+}
+
+// finish is the engine's word that all is down.
+func (k *keeper) finish(e *engineProcess, code int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.decideLocked(code)
+	e.finish()
+	k.beginLocked()
+}
+
+// mainEndedLocked: the main program's end is the end of everything.
+func (k *keeper) mainEndedLocked(exit *Exit) {
+	code := exit.Code
+	switch {
+	case k.o.MainZeroOnStop && k.asked > 0:
+		code = 0
+	case exit.Signal != 0:
+		code = 128 + exit.Signal
+	case exit.Unknown:
+		code = 1
+	}
+	k.code, k.decided = code, true // it overrides the engine's
+	k.beginLocked()
+}
+
+// decideLocked sets the exit code if nothing has set it yet.
+func (k *keeper) decideLocked(code int) {
+	if !k.decided {
+		k.code, k.decided = code, true
+	}
+}
+
+// beginLocked begins the shutdown, once. A stop asked for from outside is no
+// failure, whatever the engine says later.
+func (k *keeper) beginLocked() {
+	if k.stopping {
+		return
+	}
+	k.stopping = true
+	if k.asked > 0 {
+		k.decideLocked(0)
+	}
+	close(k.stop)
+	k.work.Go(k.shutDown)
+}
+
+// shutDown stops everything: through the engine if it answers, else by the
+// plans it left with each run.
+func (k *keeper) shutDown() {
+	ctx, cancel := context.WithTimeout(context.Background(), k.longestGrace()+stopSlack)
+	defer cancel()
+	ended := make(chan struct{})
+	defer close(ended)
+	k.work.Go(func() {
+		select {
+		case <-k.hurry:
+			cancel()
+		case <-ended:
+		}
+	})
+	e, up := k.currentEngine()
+	if e != nil && !up {
+		k.killEngine(e) // it has started nothing and can stop nothing
+	}
+	delegated := up && k.delegate(ctx, e)
+	k.carryOut(ctx)
+	if e != nil {
+		k.dismiss(e, delegated)
+	}
+	k.killStrays()
+	k.mu.Lock()
+	code := k.code
+	k.mu.Unlock()
+	close(k.over)
+	k.done <- code
+}
+
+// longestGrace is the longest of all plans.
+func (k *keeper) longestGrace() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var longest time.Duration
+	for _, r := range k.live {
+		longest = max(longest, r.spec.Grace)
+	}
+	return longest
+}
+
+func (k *keeper) currentEngine() (e *engineProcess, up bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.engine, k.engine != nil && k.engine.up
+}
+
+// delegate asks the engine to stop everything and waits until it has. It is
+// false if the engine does not take it on.
+func (k *keeper) delegate(ctx context.Context, e *engineProcess) bool {
+	e.link.post(&Message{Op: OpShutdown})
+	late := time.NewTimer(ackWithin)
+	defer late.Stop()
+	select {
+	case <-e.acked:
+	case <-e.finished:
+	case <-late.C:
+		k.say("the engine does not answer, stopping everything without it")
+		return false
+	case <-e.lost:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case <-e.finished:
+	case <-e.lost:
+	case <-ctx.Done():
+	}
+	return true
+}
+
+// carryOut stops what runs by its plan, all at once, and kills what is left
+// when ctx ends.
+func (k *keeper) carryOut(ctx context.Context) {
+	for _, r := range k.liveRuns() {
+		sigs := []unix.Signal{unix.Signal(r.spec.Signal)}
+		switch {
+		case r.spec.Main:
+			sigs = []unix.Signal{unix.SIGTERM, unix.SIGHUP} // an interactive shell ignores TERM
+		case r.spec.Signal == 0:
+			sigs = []unix.Signal{unix.SIGTERM}
+		}
+		for _, sig := range append(sigs, unix.SIGCONT) { // a stopped one must hear it
+			_ = k.deliver(r, sig, true)
+		}
+		kill := time.AfterFunc(r.spec.Grace, func() { _ = k.deliver(r, unix.SIGKILL, true) })
+		defer kill.Stop()
+	}
+	k.awaitNone(ctx)
+	for _, r := range k.liveRuns() {
+		_ = k.deliver(r, unix.SIGKILL, true)
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), killWait)
+	defer cancel()
+	k.awaitNone(last)
+}
+
+// liveRuns lists the runs that live or are being forked; the latter are killed
+// when they land.
+func (k *keeper) liveRuns() []*run {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var runs []*run
+	for _, r := range k.live {
+		runs = append(runs, r)
+	}
+	return runs
+}
+
+// awaitNone waits until nothing runs or ctx ends.
+func (k *keeper) awaitNone(ctx context.Context) {
+	for len(k.liveRuns()) > 0 {
+		select {
+		case <-k.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// dismiss ends the engine. One that carried out the shutdown may finish its
+// writing.
+func (k *keeper) dismiss(e *engineProcess, delegated bool) {
+	if delegated {
+		_ = within(killWait, e.gone, k.hurry)
+	}
+	k.killEngine(e)
+	_ = within(killWait, e.gone, nil)
+}
+
+// killStrays kills the children nobody knows: orphans of what ran, and of
+// them, and the child of a hung exec. What this process had for children
+// before it became the keeper is not its business.
+func (k *keeper) killStrays() {
+	tick := time.NewTicker(strayPoll)
+	defer tick.Stop()
+	for began := time.Now(); time.Since(began) < killWait; <-tick.C {
+		left := 0
+		for _, pid := range children() {
+			if k.spare[pid] {
+				continue
+			}
+			left++
+			k.mu.Lock() // nothing is reaped meanwhile
+			if st, err := readStat(pid); err == nil && st.parent == os.Getpid() {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+			k.mu.Unlock()
+		}
+		if left == 0 {
+			return
+		}
+	}
+}
