@@ -1,0 +1,221 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hermes/internal/config"
+	"hermes/internal/engine"
+	"hermes/internal/fault"
+	"hermes/internal/lifecycle"
+	"hermes/internal/logfile"
+	"hermes/internal/profile"
+	"hermes/internal/reconcile"
+	"hermes/internal/store"
+)
+
+// Options is what a fleet is made of. All are required but where said.
+type Options struct {
+	Home     *store.Home
+	Runner   engine.Runner
+	Settings config.Settings
+	Logger   *slog.Logger
+	// Runtime is the supervisor's private directory.
+	Runtime string
+	// Keeper stamps observations; another stamp is another boot.
+	Keeper    string
+	KeeperPID int
+	Manager   string // for people: "native (host supervisor)"
+	Version   string
+	// Self is the hermes binary, Environ the environment gateways inherit.
+	Self    string
+	Environ []string
+	// Credential is what gateways run as; nil: as the supervisor itself.
+	// UserName and UserHome describe it, empty if unknown.
+	Credential         *engine.Credential
+	UserName, UserHome string
+	// Tee gets a copy of every gateway's output.
+	Tee *logfile.Tee
+	// Commands are what the container's main program means, By who is behind
+	// each intent that boot writes.
+	Commands []reconcile.Command
+}
+
+// Fleet owns the slots of a home.
+type Fleet struct {
+	options Options
+	home    *store.Home
+	runner  engine.Runner
+	log     *slog.Logger
+	gate    *gate
+	notices notices
+	closing atomic.Bool     // a shutdown is under way: nothing is started
+	leave   context.Context // ends when the supervisor leaves its runs alone
+	leaving context.CancelFunc
+
+	mu     sync.Mutex // guards byName, ports and the slots' id
+	byName map[profile.Name]*slot
+	ports  map[profile.Name]int // as assigned
+
+	blind       atomic.Bool // inotify does not tell of new profiles
+	scanMu      sync.Mutex  // one look at the profiles at a time; guards what follows
+	profilesDir store.ID    // profiles/ as it was at boot
+	skipped     map[string]string
+	unmarked    []string
+	missing     map[profile.Name]time.Time // since when
+}
+
+// New makes a fleet with no slots yet.
+func New(o Options) *Fleet {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Fleet{
+		options: o, home: o.Home, runner: o.Runner, log: o.Logger,
+		gate:  newGate(o.Settings.StartParallel),
+		leave: ctx, leaving: cancel,
+		byName: map[profile.Name]*slot{},
+		ports:  map[profile.Name]int{},
+	}
+}
+
+// Run delivers the runner's events to the slots until ctx ends or the runner
+// is gone. asked is called once the runner says that everything is to stop.
+func (f *Fleet) Run(ctx context.Context, asked func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, ok := <-f.runner.Events():
+			switch {
+			case !ok:
+				return engine.ErrGone
+			case e.Kind == engine.Shutdown:
+				asked()
+			case e.Kind == engine.Exited:
+				f.exited(e)
+			}
+		}
+	}
+}
+
+func (f *Fleet) exited(e engine.Event) {
+	name, ok := profile.FromSlot(e.Slot)
+	s := f.get(name)
+	if !ok || s == nil {
+		return // main, or a slot that was unregistered: nobody waits for it
+	}
+	s.post(func() { s.onExit(e.Generation, e.Exit) })
+}
+
+// Shutdown stops every run, with intents as they are, and waits until all are
+// down or ctx ends.
+func (f *Fleet) Shutdown(ctx context.Context) {
+	f.closing.Store(true)
+	var wg sync.WaitGroup
+	for _, s := range f.slots() {
+		wg.Go(func() {
+			var down <-chan error
+			if !s.call(func() { down = s.shutdown() }) {
+				return
+			}
+			select {
+			case <-down:
+			case <-s.ended:
+			case <-ctx.Done():
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// shutdown stops the slot's run. One that waits or is parked stays so on
+// record: the next boot goes on from there.
+func (s *slot) shutdown() <-chan error {
+	if !s.idle() {
+		s.feed(lifecycle.Stop)
+	}
+	return s.await(func() (bool, error) { return s.idle(), nil })
+}
+
+// Leave writes what is known, finishes what was read from the gateways, and
+// lets go: the runs live on with the runner. Nothing else may be in progress.
+func (f *Fleet) Leave() {
+	f.leaving()
+	var wg sync.WaitGroup
+	for _, s := range f.slots() {
+		wg.Go(s.end)
+	}
+	wg.Wait()
+}
+
+// slots lists the gateways' slots, default first, then by name.
+func (f *Fleet) slots() []*slot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]*slot, 0, len(f.byName))
+	for _, s := range f.byName {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *slot) int {
+		return cmp.Or(-compareBool(a.name == profile.Default, b.name == profile.Default), cmp.Compare(a.name, b.name))
+	})
+	return all
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+func (f *Fleet) get(name profile.Name) *slot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byName[name]
+}
+
+// lookup finds a slot; a profile that has none yet gets it first, so that the
+// advice "register it" is never given to who has.
+func (f *Fleet) lookup(ctx context.Context, name profile.Name) (*slot, error) {
+	if s := f.get(name); s != nil {
+		return s, nil
+	}
+	f.rescan(ctx)
+	if s := f.get(name); s != nil {
+		return s, nil
+	}
+	return nil, fault.NotRegistered(string(name))
+}
+
+// commanded says whether the container's command runs this gateway.
+func (f *Fleet) commanded(name profile.Name) bool {
+	return slices.ContainsFunc(f.options.Commands, func(c reconcile.Command) bool {
+		return c.Profile == name && !c.Foreground
+	})
+}
+
+// notifyPath and lockPath are per slot and short: a socket's path has 107
+// bytes at most, a slot's name up to 72.
+func (f *Fleet) notifyPath(slot string) string {
+	sum := sha256.Sum256([]byte(slot))
+	return filepath.Join(f.options.Runtime, "n", hex.EncodeToString(sum[:8]))
+}
+
+func (f *Fleet) lockPath(slot string) string {
+	return filepath.Join(f.options.Runtime, "slots", slot+".lock")
+}
+
+func (f *Fleet) logDir(name profile.Name) string {
+	return filepath.Join(f.home.Path(), "logs", "gateways", string(name))
+}

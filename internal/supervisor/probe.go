@@ -1,0 +1,94 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"hermes/internal/lifecycle"
+	"hermes/internal/profile"
+)
+
+const (
+	probeFirst   = 50 * time.Millisecond // between the first probes; it doubles
+	probeLongest = time.Second
+	probeTimeout = 5 * time.Second // of one probe
+)
+
+// probe asks the gateway's port until it answers 2xx or its run is over.
+func (s *slot) probe(r *run) {
+	url := "http://" + net.JoinHostPort(probeHost(s.setup.host), strconv.Itoa(s.setup.port)) + s.setup.ready.Path
+	client := &http.Client{
+		Timeout:   probeTimeout,
+		Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil},
+	}
+	s.wg.Go(func() {
+		for wait := probeFirst; ; wait = min(2*wait, probeLongest) {
+			ok := probeOnce(r.ctx, client, url)
+			done := false
+			if !s.call(func() {
+				if ok && s.run == r && s.state == lifecycle.Starting {
+					r.health = profile.HealthOK
+					s.feed(lifecycle.Ready)
+				}
+				done = s.run != r || s.state != lifecycle.Starting
+			}) || done {
+				return
+			}
+			t := time.NewTimer(wait)
+			select {
+			case <-t.C:
+			case <-r.ctx.Done():
+				t.Stop()
+				return
+			case <-s.quit:
+				t.Stop()
+				return
+			}
+		}
+	})
+}
+
+func probeOnce(ctx context.Context, client *http.Client, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode/100 == 2
+}
+
+// probeHost is where a gateway that binds host is asked.
+func probeHost(host string) string {
+	switch host {
+	case "", "0.0.0.0", "::", "[::]":
+		return "127.0.0.1"
+	}
+	return host
+}
+
+// checkPort refuses a start whose port something else listens on, and names
+// what it is.
+func (f *Fleet) checkPort(name profile.Name, host string, port int) error {
+	if port == 0 {
+		return nil
+	}
+	if owner, ok := f.portOwner(name, port); ok {
+		return portTaken(port, fmt.Sprintf("profile '%s' has it and is running", owner), name)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err == nil {
+		return l.Close()
+	}
+	if !isAddrInUse(err) {
+		return nil // the gateway itself says it better
+	}
+	return portTaken(port, listenerName(port), name)
+}

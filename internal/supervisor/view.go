@@ -1,0 +1,228 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"hermes/api"
+	"hermes/internal/config"
+	"hermes/internal/lifecycle"
+	"hermes/internal/logfile"
+	"hermes/internal/profile"
+)
+
+// view is what a slot shows of itself; it is never changed once published.
+type view struct {
+	gateway api.Gateway
+	exits   []profile.Exit
+	output  *logfile.Log
+	ready   config.Ready
+}
+
+// publish shows the state as it is now, in the loop.
+func (s *slot) publish() {
+	g := api.Gateway{
+		Profile: string(s.name), Slot: s.name.Slot(),
+		Intent: string(s.intent.Intent), IntentBy: s.intent.ChangedBy,
+		State: string(s.state.Visible()), Health: string(s.health()),
+		Restarts: s.last.Restarts, Port: s.last.Port, Reason: s.reason,
+	}
+	if !s.intent.ChangedAt.IsZero() {
+		g.IntentAt = new(s.intent.ChangedAt)
+	}
+	g.Since = new(s.since.UTC())
+	if s.run != nil {
+		g.PID, g.Status = s.run.PID, s.run.status
+	}
+	if s.state == lifecycle.Backoff {
+		g.NextRetryAt = new(s.last.NextRetryAt.UTC())
+	}
+	if e, ok := s.last.LastExit(); ok {
+		g.LastExit = new(wireExit(e))
+	}
+	s.shown.Store(&view{gateway: g, exits: slices.Clone(s.last.Exits), output: s.output, ready: s.setup.ready})
+}
+
+// health is what is known of the run's condition.
+func (s *slot) health() profile.Health {
+	switch s.state {
+	case lifecycle.Running:
+		return s.run.health
+	case lifecycle.Queued, lifecycle.Spawning, lifecycle.Starting:
+		return profile.HealthUnready
+	case lifecycle.Stopping, lifecycle.Aborting:
+		return profile.HealthDraining
+	default:
+		return profile.HealthUnknown
+	}
+}
+
+func wireExit(e profile.Exit) api.Exit {
+	w := api.Exit{Signal: e.Signal, At: e.At.UTC(), Started: e.Started.UTC(), Reason: e.Reason, Asked: e.Asked}
+	if e.Code >= 0 {
+		w.Code = new(e.Code)
+	}
+	return w
+}
+
+// gateway is the published view completed by what is read when asked.
+func (s *slot) gateway() api.Gateway {
+	v := s.shown.Load()
+	g := v.gateway
+	if v.output != nil {
+		g.LogLost = v.output.Stats().Lost
+	}
+	if g.PID == 0 {
+		return g
+	}
+	g.MemoryBytes = residentBytes(g.PID)
+	if g.State == string(profile.StateRunning) && v.ready.Kind != config.ReadyNotify && g.Health == string(profile.HealthUnknown) {
+		g.Health = string(s.fleet.reportedHealth(s.name, g.PID))
+	}
+	return g
+}
+
+// residentBytes is a process's resident memory from statm, which unlike
+// smaps_rollup is readable whatever its uid; 0 if it is gone.
+func residentBytes(pid int) int64 {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(b)
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// reportedHealth is what a gateway of the original says in gateway_state.json,
+// if that gateway is the one that runs.
+func (f *Fleet) reportedHealth(name profile.Name, pid int) profile.Health {
+	legacy, ok := f.legacy(name)
+	if !ok || legacy.PID != pid {
+		return profile.HealthUnknown
+	}
+	switch legacy.GatewayState {
+	case "running":
+		return profile.HealthOK
+	case "degraded":
+		return profile.HealthDegraded
+	case "draining":
+		return profile.HealthDraining
+	case "starting":
+		return profile.HealthUnready
+	}
+	return profile.HealthUnknown
+}
+
+// Fleet is the state of everything.
+func (f *Fleet) Fleet(context.Context) (api.Fleet, error) {
+	f.rescanIfBlind()
+	out := api.Fleet{
+		Manager: f.options.Manager, Engine: "native", Home: f.home.Path(),
+		Gateways: []api.Gateway{}, Notices: f.notices.list(),
+		KeeperPID: f.options.KeeperPID, EnginePID: os.Getpid(), Version: f.options.Version,
+	}
+	for _, s := range f.slots() {
+		out.Gateways = append(out.Gateways, s.gateway())
+	}
+	return out, nil
+}
+
+// Gateway is the state of one.
+func (f *Fleet) Gateway(ctx context.Context, name profile.Name) (api.Gateway, error) {
+	s, err := f.lookup(ctx, name)
+	if err != nil {
+		return api.Gateway{}, err
+	}
+	return s.gateway(), nil
+}
+
+const (
+	whyExits = 5
+	whyLines = 10
+)
+
+// Why explains one gateway: its past, its words and what comes next.
+func (f *Fleet) Why(ctx context.Context, name profile.Name) (api.Why, error) {
+	s, err := f.lookup(ctx, name)
+	if err != nil {
+		return api.Why{}, err
+	}
+	w := api.Why{Gateway: s.gateway(), Exits: []api.Exit{}, Log: []string{}}
+	exits := s.shown.Load().exits
+	for _, e := range slices.Backward(exits) {
+		if len(w.Exits) < whyExits {
+			w.Exits = append(w.Exits, wireExit(e))
+		}
+	}
+	if lines, err := logfile.Tail(f.logDir(name), whyLines); err == nil {
+		for _, l := range lines {
+			w.Log = append(w.Log, clean(l))
+		}
+	}
+	w.Next, w.Hint = next(w.Gateway, time.Now())
+	return w, nil
+}
+
+// next says in words what follows, and what an operator can do.
+func next(g api.Gateway, now time.Time) (sentence, hint string) {
+	switch profile.State(g.State) {
+	case profile.StateRunning:
+		if g.Health == string(profile.HealthDegraded) {
+			return "it runs, but says that it is degraded", "hermes -p " + g.Profile + " gateway logs"
+		}
+		return "nothing: it runs as wanted", ""
+	case profile.StateStarting:
+		return "it is starting", "hermes -p " + g.Profile + " gateway logs -f"
+	case profile.StateStopping:
+		return "it was told to stop and is killed when its grace is over", ""
+	case profile.StateBackoff:
+		wait := "soon"
+		if g.NextRetryAt != nil {
+			wait = "in " + max(g.NextRetryAt.Sub(now), 0).Round(100*time.Millisecond).String()
+		}
+		return fmt.Sprintf("it failed and is started again %s", wait),
+			"hermes gateway start " + g.Profile + " (starts it now)"
+	case profile.StateParked:
+		return "nothing until its configuration is corrected and it is started", "hermes gateway start " + g.Profile
+	case profile.StateStopped:
+	}
+	if g.Intent == string(profile.Running) {
+		return "nothing: it stays down although it is wanted", "hermes gateway start " + g.Profile
+	}
+	return "nothing: it stays down until it is started", "hermes gateway start " + g.Profile
+}
+
+// Live says whether the supervisor works. That it answers is the answer.
+func (f *Fleet) Live(context.Context) api.Health { return api.Health{OK: true} }
+
+// Ready says whether every gateway that is wanted is ready, and why not.
+func (f *Fleet) Ready(context.Context) api.Health {
+	h := api.Health{OK: true}
+	for _, s := range f.slots() {
+		g := s.gateway()
+		if g.Intent != string(profile.Running) || g.State == string(profile.StateRunning) {
+			continue
+		}
+		message := g.Slot + " is " + g.State
+		if g.Reason != "" {
+			message += ": " + g.Reason
+		}
+		h.Conditions = append(h.Conditions, api.Condition{
+			Profile: g.Profile, Code: "gateway_" + g.State, Message: message, Hint: "hermes why " + g.Profile,
+		})
+	}
+	h.OK = len(h.Conditions) == 0
+	return h
+}
