@@ -83,7 +83,8 @@ type ActionRequest struct {
 }
 
 // ActionResult is the outcome for one gateway: the answer of an action, or one
-// line of the stream that answers an action on the fleet.
+// line of the stream (NDJSON) that answers an action on the fleet. In a stream a
+// line without a profile says that the action as a whole failed.
 type ActionResult struct {
 	Gateway Gateway `json:"gateway"`
 	Error   *Error  `json:"error,omitempty"`
@@ -94,11 +95,28 @@ type ActionResult struct {
 // CreateRequest is the body of POST /v1/profiles.
 type CreateRequest struct {
 	Name string `json:"name"`
+	By   string `json:"by,omitempty"` // as in ActionRequest
 }
 
 // RenameRequest is the body of POST /v1/profiles/{name}/rename.
 type RenameRequest struct {
 	To string `json:"to"`
+	By string `json:"by,omitempty"` // as in ActionRequest
+}
+
+// DeleteRequest is the body of DELETE /v1/profiles/{name}; it may be left out.
+type DeleteRequest struct {
+	By string `json:"by,omitempty"` // as in ActionRequest
+}
+
+// ProfileList answers GET /v1/profiles.
+type ProfileList struct {
+	Profiles []Profile `json:"profiles"`
+}
+
+// Plan answers GET /v1/plan: what a boot would do now, a line per profile.
+type Plan struct {
+	Lines []string `json:"lines"`
 }
 
 // Profile answers the profile routes.
@@ -124,7 +142,9 @@ type Health struct {
 	Conditions []Condition `json:"conditions,omitempty"`
 }
 
-// Error is the body of every answer with a status of 400 or more.
+// Error is the body of every answer with a status of 400 or more, but for two
+// kinds: an action that failed on a gateway answers with its ActionResult, which
+// holds the Error, and a health that is not OK with the Health (503).
 type Error struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
