@@ -1,0 +1,15 @@
+// Command hermes runs, supervises and brings back a fleet of agent gateways.
+package main
+
+import (
+	"os"
+	_ "time/tzdata" // an image from scratch has no time zones
+
+	_ "golang.org/x/crypto/x509roots/fallback" // nor certificate roots
+
+	"hermes/internal/cli"
+)
+
+func main() {
+	os.Exit(cli.Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,403 @@
+// Package app is the composition root of the engine: it puts the parts
+// together, starts them in order, and takes them apart in reverse.
+//
+// # Usage
+//
+// The keeper starts `hermes engine`, which calls [Run] with what it inherited.
+// Run returns when the keeper said to shut down and everything is down, when
+// ctx ends (the engine is being replaced: every gateway lives on), or when the
+// keeper is gone.
+//
+// # Failure
+//
+// Nothing here needs to be orderly. An engine that is killed is started again
+// by the keeper and finds every run, every unread byte and every exit there.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"hermes/api"
+	"hermes/internal/config"
+	"hermes/internal/engine"
+	"hermes/internal/engine/native"
+	"hermes/internal/fault"
+	"hermes/internal/lease"
+	"hermes/internal/logfile"
+	"hermes/internal/profile"
+	"hermes/internal/reconcile"
+	"hermes/internal/server"
+	"hermes/internal/store"
+	"hermes/internal/supervisor"
+)
+
+// Options is what an engine is started with.
+type Options struct {
+	Home     string
+	Runtime  string
+	Settings config.Settings
+	Environ  []string
+	Self     string // the hermes binary
+	Manager  string // for people
+	Version  string
+	// Container says that the home is a container's: who owns its files is
+	// then hermes's business.
+	Container bool
+	// Identity is who gateways run as.
+	Identity config.Identity
+	// Wanted are profiles whose intent becomes running, Create makes those
+	// that do not exist.
+	Wanted []profile.Name
+	Create bool
+	By     string
+	// Main is the container's main program, nil for none; Commands is what it
+	// means for gateways.
+	Main     []string
+	MainPath string
+	Commands []reconcile.Command
+	// Conn, Listener and Lease are descriptors inherited from the keeper.
+	Conn, Listener, Lease int
+	Stdout                *os.File // gateways' output, prefixed
+	Stderr                io.Writer
+}
+
+// bootedFile in the runtime directory holds the stamp of the keeper whose boot
+// was carried out: an engine that finds its own keeper's is a replacement.
+const bootedFile = "booted"
+
+// Graces of an orderly end. The keeper carries the stops out itself if the
+// engine does not finish.
+const (
+	shutdownSlack = 2 * time.Second // beyond the longest grace
+	serverGrace   = time.Second
+	teeGrace      = time.Second
+)
+
+// Run is the engine. See the package's documentation for when it returns.
+func Run(ctx context.Context, o Options) error {
+	a := &app{Options: o}
+	a.log = slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{ReplaceAttr: dropTime}))
+	defer a.cleanUp()
+	if err := a.assemble(); err != nil {
+		return err
+	}
+	return a.serve(ctx)
+}
+
+// app is the engine while it runs.
+type app struct {
+	Options
+	log     *slog.Logger
+	runner  *native.Runner
+	lease   *lease.Lease
+	home    *store.Home
+	tee     *logfile.Tee
+	fleet   *supervisor.Fleet
+	server  *server.Server
+	cleanup []cleanup
+}
+
+// cleanup is a named step of the way back.
+type cleanup struct {
+	name string
+	do   func() error
+}
+
+func (a *app) onExit(name string, do func() error) {
+	a.cleanup = append(a.cleanup, cleanup{name, do})
+}
+
+// cleanUp takes everything apart, last made first; a step that fails skips
+// none.
+func (a *app) cleanUp() {
+	for _, c := range slices.Backward(a.cleanup) {
+		if err := c.do(); err != nil {
+			a.log.Warn("not closed", "what", c.name, "error", err)
+		}
+	}
+}
+
+// assemble makes every part; none is at work yet.
+func (a *app) assemble() error {
+	var err error
+	if a.runner, err = native.Dial(a.Conn); err != nil {
+		return fmt.Errorf("cannot reach the keeper: %w", err)
+	}
+	a.onExit("keeper", func() error { a.runner.Close(); return nil })
+	a.lease = lease.Adopt(a.Lease, a.Home)
+	if a.home, err = store.Open(a.Home); err != nil {
+		return err
+	}
+	a.onExit("home", a.home.Close)
+	if os.Getuid() == 0 {
+		a.home.SetOwner(int(a.Identity.UID), int(a.Identity.GID))
+	}
+	format := logfile.Plain
+	if a.Settings.LogFormat == config.LogJSON {
+		format = logfile.JSON
+	}
+	a.tee = logfile.NewTee(a.Stdout, format)
+	a.onExit("stdout", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), teeGrace)
+		defer cancel()
+		return a.tee.Close(ctx)
+	})
+	a.fleet = supervisor.New(a.fleetOptions())
+	a.onExit("fleet", func() error { a.fleet.Leave(); return nil })
+	listener, err := net.FileListener(os.NewFile(uintptr(a.Listener), "control socket"))
+	if err != nil {
+		return fmt.Errorf("cannot listen on the control socket: %w", err)
+	}
+	a.server = server.New(server.Options{
+		Listener: listener, Fleet: a.fleet, Operator: operator{a.fleet}, Profiles: a.fleet, Planner: a.fleet,
+		Allowed: a.allowed(), UID: a.Identity.UID, Container: a.lease.Record().Container,
+		Drain: serverGrace, Logger: a.log,
+	})
+	return nil
+}
+
+func (a *app) fleetOptions() supervisor.Options {
+	o := supervisor.Options{
+		Home: a.home, Runner: a.runner, Settings: a.Settings, Logger: a.log,
+		Runtime: a.Runtime, Keeper: a.runner.Keeper().Stamp, KeeperPID: a.runner.Keeper().PID,
+		Manager: a.Manager, Version: a.Version, Self: a.Self, Environ: a.Environ,
+		Tee: a.tee, Commands: a.Commands,
+	}
+	o.Credential, o.UserName, o.UserHome = a.credential()
+	return o
+}
+
+// credential is what gateways are given, nil where they keep the engine's.
+func (a *app) credential() (c *engine.Credential, name, home string) {
+	uid, gid := a.Identity.UID, a.Identity.GID
+	if u, err := user.LookupId(strconv.Itoa(int(uid))); err == nil {
+		name, home = u.Username, u.HomeDir
+	}
+	if os.Getuid() != 0 || uid == 0 && gid == 0 {
+		return nil, name, home
+	}
+	if a.Container || home == "" {
+		home = a.Home
+	}
+	return &engine.Credential{UID: uid, GID: gid, Groups: []uint32{gid}}, name, home
+}
+
+// allowed are the uids that may use the control API: root, the engine's own,
+// the home's owner and that of the gateways.
+func (a *app) allowed() func(uid uint32) bool {
+	uids := []uint32{uint32(os.Getuid()), a.Identity.UID}
+	if owner, _, err := a.home.Owner(); err == nil {
+		uids = append(uids, owner)
+	}
+	return server.AllowUIDs(uids...)
+}
+
+// operator is the fleet as the server knows it.
+type operator struct{ fleet *supervisor.Fleet }
+
+func (o operator) Start(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
+	return o.fleet.Start(ctx, n, supervisor.Request(r))
+}
+
+func (o operator) Stop(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
+	return o.fleet.Stop(ctx, n, supervisor.Request(r))
+}
+
+func (o operator) Restart(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
+	return o.fleet.Restart(ctx, n, supervisor.Request(r))
+}
+
+func (o operator) All(ctx context.Context, action string, r server.Request, each func(api.ActionResult)) error {
+	return o.fleet.All(ctx, action, supervisor.Request(r), each)
+}
+
+// serve boots, then does what it is told until it is told to end.
+func (a *app) serve(ctx context.Context) error {
+	returning, err := a.boot(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var parts sync.WaitGroup
+	parts.Go(func() { a.report(ctx, "control API", a.server.Run(ctx)) })
+	parts.Go(func() { a.report(ctx, "profile watch", a.fleet.Watch(ctx)) })
+	parts.Go(func() { a.report(ctx, "lease", a.beat(ctx)) })
+	defer parts.Wait()
+	defer cancel()
+	if err := a.startMain(ctx); err != nil {
+		return err
+	}
+	if !returning {
+		parts.Go(func() { a.announce(ctx) })
+	}
+	asked := make(chan struct{})
+	gone := make(chan error, 1)
+	parts.Go(func() { gone <- a.fleet.Run(ctx, sync.OnceFunc(func() { close(asked) })) })
+	select {
+	case <-asked:
+		return a.shutdown()
+	case <-ctx.Done():
+		a.log.Info("engine leaves, gateways stay")
+		return nil
+	case err := <-gone:
+		return err
+	}
+}
+
+func (a *app) report(ctx context.Context, part string, err error) {
+	if err != nil && ctx.Err() == nil {
+		a.log.Error("part of the engine ended", "part", part, "error", err)
+	}
+}
+
+// boot brings the fleet to where it is to be, the first time under this keeper
+// with all that belongs to a boot.
+func (a *app) boot(ctx context.Context) (returning bool, err error) {
+	marker := filepath.Join(a.Runtime, bootedFile)
+	stamp := a.runner.Keeper().Stamp
+	if known, err := os.ReadFile(marker); err == nil && string(known) == stamp {
+		a.log.Info("engine is back")
+		return true, a.fleet.Boot(ctx, supervisor.BootRequest{Returning: true})
+	}
+	if err := a.prepareHome(); err != nil {
+		return false, err
+	}
+	if err := a.fleet.Boot(ctx, supervisor.BootRequest{Wanted: a.Wanted, By: a.By}); err != nil {
+		return false, err
+	}
+	if err := os.WriteFile(marker, []byte(stamp), 0o600); err != nil {
+		return false, fmt.Errorf("cannot mark the boot as done: %w", err)
+	}
+	return false, nil
+}
+
+// prepareHome makes of the home what a boot needs.
+func (a *app) prepareHome() error {
+	if _, err := a.home.EnsureDefault(); err != nil {
+		return err
+	}
+	for _, n := range a.Wanted {
+		if err := a.ensure(n); err != nil {
+			return err
+		}
+	}
+	scan, err := a.home.Scan()
+	if err != nil {
+		return err
+	}
+	if config.BeyondLoopback(a.Settings.APIServerHost) {
+		for _, e := range scan.Entries {
+			a.ensureKey(e.Name)
+		}
+	}
+	if os.Getuid() == 0 && a.Container {
+		refused, err := a.home.ChownFixed(int(a.Identity.UID), int(a.Identity.GID))
+		for _, r := range refused {
+			a.log.Warn("owner not changed", "path", r.Path, "reason", r.Reason)
+		}
+		return err
+	}
+	return nil
+}
+
+// ensureKey gives a profile that will serve beyond loopback a key if it has
+// none.
+func (a *app) ensureKey(n profile.Name) {
+	p, err := a.home.Profile(n)
+	if err == nil {
+		defer p.Close()
+		_, err = p.EnsureAPIKey()
+	}
+	if err != nil {
+		a.log.Warn("no API key written", "profile", string(n), "error", err)
+	}
+}
+
+// ensure makes a wanted profile if that was allowed.
+func (a *app) ensure(n profile.Name) error {
+	p, err := a.home.Profile(n)
+	if err == nil {
+		p.Close()
+		return nil
+	}
+	if fault.CodeOf(err) != fault.GatewayNotRegistered {
+		return err
+	}
+	if !a.Create {
+		return fault.NotRegistered(string(n)).WithHint("hermes up --create %s", n)
+	}
+	_, err = a.home.CreateProfile(n)
+	return err
+}
+
+// startMain starts the container's main program, once in the keeper's life.
+func (a *app) startMain(ctx context.Context) error {
+	if len(a.Main) == 0 {
+		return nil
+	}
+	spec := engine.Spec{
+		Slot: "main", Generation: 1, Main: true,
+		Path: a.MainPath, Argv: a.Main, Env: a.Environ,
+		Plan: engine.Plan{Grace: a.Settings.StopTimeout},
+	}
+	spec.Credential, _, _ = a.credential()
+	_, err := a.runner.Spawn(ctx, spec)
+	return err
+}
+
+// beat keeps the lease of a home on a remote file system.
+func (a *app) beat(ctx context.Context) error {
+	if !a.lease.Remote() {
+		<-ctx.Done()
+		return nil
+	}
+	t := time.NewTicker(lease.BeatEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-t.C:
+			if err := a.lease.Beat(now); err != nil {
+				a.log.Error("lease not renewed", "error", err)
+			}
+		}
+	}
+}
+
+// shutdown stops everything and tells the keeper that it is down.
+func (a *app) shutdown() error {
+	grace := a.fleet.LongestGrace() + shutdownSlack
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := a.runner.AckShutdown(ctx); err != nil {
+		return err
+	}
+	a.log.Info("shutting down", "grace", grace.String())
+	a.fleet.Shutdown(ctx)
+	a.fleet.Leave()
+	if err := a.runner.Exit(ctx, 0); err != nil && !errors.Is(err, engine.ErrGone) {
+		return err
+	}
+	return nil
+}
+
+// dropTime leaves the time to whatever reads our stderr.
+func dropTime(groups []string, attr slog.Attr) slog.Attr {
+	if len(groups) == 0 && attr.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return attr
+}

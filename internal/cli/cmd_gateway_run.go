@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"hermes/api"
+	"hermes/client"
+	"hermes/internal/fault"
+	"hermes/internal/lease"
+	"hermes/internal/profile"
+)
+
+// containerSuffix ends the manager's name of every supervisor that is the init
+// of its container.
+const containerSuffix = "(container supervisor)"
+
+func newGatewayRunCmd(e *env) *cobra.Command {
+	var noSupervise, replace bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run a gateway in the foreground, or supervised in a supervisor's container",
+		Long: "Run the gateway of a profile.\n\n" +
+			"On a host it runs in the foreground. In a container that hermes supervises, this command starts the\n" +
+			"gateway under the supervisor, from now on and after every boot, and waits: the gateway restarts on a\n" +
+			"crash, and the container lives on. --no-supervise, or HERMES_GATEWAY_NO_SUPERVISE=1, keeps it in the\n" +
+			"foreground: its exit code is then the command's.",
+		Args: takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			at, err := e.place()
+			if err != nil {
+				return err
+			}
+			r := run{env: e, at: at, replace: replace}
+			return r.do(cmd.Context(), noSupervise)
+		},
+	}
+	cmd.Flags().BoolVar(&noSupervise, "no-supervise", false, "stay in the foreground whatever supervises this container")
+	cmd.Flags().BoolVar(&replace, "replace", false, "take over from a gateway that runs outside of the supervisor")
+	return cmd
+}
+
+// run is one `gateway run`.
+type run struct {
+	*env
+	at      place
+	replace bool
+
+	// Found by detect.
+	client  *client.Client
+	manager string
+	gateway api.Gateway // of a host's supervisor
+}
+
+func (r *run) do(ctx context.Context, noSupervise bool) error {
+	in := runInputs{
+		Profile:     r.at.profile,
+		NoSupervise: noSupervise,
+		Settings:    r.settings,
+		Detect:      func() (supervision, error) { return r.detect(ctx) },
+	}
+	m, err := runMode(in)
+	if err != nil {
+		return err
+	}
+	switch m {
+	case redirected:
+		r.redirect(ctx)
+		return r.idle(ctx)
+	case refused:
+		return r.refusal()
+	default:
+		return r.here(ctx, in.isChild())
+	}
+}
+
+// detect asks the supervisor of the home what it is. One of a container that
+// does not answer is still one: its own word is in the lease.
+func (r *run) detect(ctx context.Context) (supervision, error) {
+	c, err := client.Find(r.at.home)
+	if client.IsNoSupervisor(err) {
+		return supervisionNone, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	c.By = "gateway run"
+	r.client = c
+	if holder, ok := inOurContainer(r.at.home); ok {
+		r.manager = holder.Manager
+		if holder.PID == os.Getppid() {
+			c.By = "container command"
+		}
+		return supervisionContainer, nil
+	}
+	fleet, err := c.Fleet(ctx)
+	if err != nil {
+		return 0, err
+	}
+	r.manager = fleet.Manager
+	for _, g := range fleet.Gateways {
+		if g.Profile == string(r.at.profile) && occupied(g) {
+			r.gateway = g
+			return supervisionHostRuns, nil
+		}
+	}
+	return supervisionHost, nil
+}
+
+// sameContainer reports that the holder is the init of the container we are in:
+// its pid means something here.
+func sameContainer(holder lease.Record) bool {
+	self := lease.Self(holder.Since)
+	return holder.BootID == self.BootID && holder.PIDNamespace == self.PIDNamespace
+}
+
+// occupied reports a gateway that runs, or is about to.
+func occupied(g api.Gateway) bool {
+	switch profile.State(g.State) {
+	case profile.StateStarting, profile.StateRunning, profile.StateStopping, profile.StateBackoff:
+		return true
+	case profile.StateStopped, profile.StateParked:
+	}
+	return g.PID > 0
+}
+
+func (r *run) refusal() error {
+	what := "in state " + r.gateway.State
+	if r.gateway.PID > 0 {
+		what = fmt.Sprintf("pid %d", r.gateway.PID)
+	}
+	return fault.New(fault.GatewayHeld, "%s is already run by %s, %s", r.at.profile.Slot(), r.manager, what).
+		WithHint("%s gateway logs -f", r.command(r.at.profile))
+}
+
+// redirect wants the gateway running and says what became of this command. No
+// failure ends the command: the container is more than this gateway, and what
+// is wrong can be mended in it.
+func (r *run) redirect(ctx context.Context) {
+	slot := r.at.profile.Slot()
+	// The wait is the supervisor's: this command says what it did at once.
+	_, err := r.client.Start(ctx, string(r.at.profile), api.ActionRequest{NoWait: true})
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		r.note("→ %s is now supervised by %s: it restarts on a crash and this command only waits; "+
+			"to run it in the foreground instead, use --no-supervise or HERMES_GATEWAY_NO_SUPERVISE=1\n", slot, r.manager)
+		return
+	}
+	r.render(err)
+	r.note("→ %s was not started, and this container stays up: see `%s why %s`; "+
+		"to run it in the foreground instead, use --no-supervise or HERMES_GATEWAY_NO_SUPERVISE=1\n",
+		slot, r.base(), r.at.profile)
+}

@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"hermes/internal/fault"
+)
+
+// exitInterrupted is what a shell reports for a program ended by Ctrl-C.
+const exitInterrupted = 128 + int(unix.SIGINT)
+
+// Main runs hermes with the process's arguments and returns its exit status.
+// It is the one switch between the binary's roles: under the name "init" it is
+// the container's entry point, else the first words of args choose.
+func Main(args []string, stdin *os.File, stdout, stderr io.Writer) int {
+	e := newEnv(stdin, stdout, stderr)
+	return e.main(args)
+}
+
+func (e *env) main(args []string) int {
+	var words []string
+	if len(args) > 0 {
+		words = args[1:]
+		if filepath.Base(args[0]) == "init" {
+			words = append([]string{"init"}, words...)
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	code := e.run(ctx, words)
+	if err := e.out.err; err != nil && code == fault.ExitOK && !errors.Is(err, unix.EPIPE) {
+		return e.render(fault.Wrap(fault.Internal, err, "cannot write the result"))
+	}
+	return code
+}
+
+// run executes one command line and renders its error.
+func (e *env) run(ctx context.Context, words []string) int {
+	root := newRootCmd(e)
+	root.SetArgs(words)
+	err := root.ExecuteContext(ctx)
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	return e.render(err)
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"hermes/api"
+	"hermes/internal/fault"
+	"hermes/internal/logfile"
+	"hermes/internal/profile"
+)
+
+// exitError ends a command whose output already says it all.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return "exit status " + strconv.Itoa(e.code) }
+
+// render is the one place where an error meets a person. It returns the exit
+// status.
+func (e *env) render(err error) int {
+	if err == nil {
+		return fault.ExitOK
+	}
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return exit.code
+	}
+	msg, hint, code := explain(err)
+	fmt.Fprintf(e.err, "✗ %s\n", lines(msg))
+	if hint != "" {
+		fmt.Fprintf(e.err, "hint: %s\n", hint)
+	}
+	return code
+}
+
+// explain is what a person is told about err.
+func explain(err error) (msg, hint string, code int) {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f.Msg, f.Hint, f.Code.ExitStatus()
+	}
+	if a, ok := errors.AsType[*api.Error](err); ok {
+		return a.Message, a.Hint, fault.Code(a.Code).ExitStatus()
+	}
+	if n, ok := errors.AsType[*profile.NameError](err); ok {
+		return n.Error(), "", fault.InvalidName.ExitStatus()
+	}
+	return "internal error: " + err.Error(), "", fault.ExitFailed
+}
+
+// codeOf is err's code, wherever it was made.
+func codeOf(err error) fault.Code {
+	if a, ok := errors.AsType[*api.Error](err); ok {
+		return fault.Code(a.Code)
+	}
+	return fault.CodeOf(err)
+}
+
+// lines sets off the further lines of a message, one per mistake in a file.
+func lines(msg string) string {
+	return strings.ReplaceAll(strings.TrimRight(msg, "\n"), "\n", "\n  ")
+}
+
+// printf writes a line of the result; a failure to write shows in output.err.
+func (e *env) printf(format string, args ...any) { fmt.Fprintf(e.out, format, args...) }
+
+// note writes to stderr what is no result.
+func (e *env) note(format string, args ...any) { fmt.Fprintf(e.err, format, args...) }
+
+// json writes v as the whole result.
+func (e *env) json(v any) error {
+	enc := json.NewEncoder(e.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// table writes rows under a header, columns aligned; an empty cell is "-".
+func table(w io.Writer, header []string, rows [][]string) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{header}, rows...) {
+		line := ""
+		for i, cell := range row {
+			if cell == "" {
+				cell = "-"
+			}
+			if i > 0 {
+				line += "\t"
+			}
+			line += cell
+		}
+		fmt.Fprintln(tw, line)
+	}
+	_ = tw.Flush()
+}
+
+// age is how long ago t was, in at most two units; "" for no time.
+func (e *env) age(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return span(e.now().Sub(*t))
+}
+
+// span is a duration for a person: "12s", "3m", "2h30m", "4d6h".
+func span(d time.Duration) string {
+	d = max(0, d)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// bytes is a size for a person: "512 B", "38 MB".
+func bytes(n int64) string {
+	switch {
+	case n <= 0:
+		return ""
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000*1000:
+		return fmt.Sprintf("%d kB", n/1000)
+	}
+	return fmt.Sprintf("%d MB", n/1000/1000)
+}
+
+// oneLine keeps text that came from a gateway or a file from breaking the page
+// or driving the terminal.
+func oneLine(s string) string { return logfile.Printable(strings.ReplaceAll(s, "\n", " ")) }
