@@ -1,0 +1,347 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"hermes/api"
+)
+
+// patience bounds every wait; nothing here takes long on an idle machine.
+const patience = 30 * time.Second
+
+// unprivileged is who the fleet runs as where the test is root.
+const unprivileged = 12345
+
+// host is a home on this machine and the supervisor that runs it.
+type host struct {
+	t       *testing.T
+	home    string
+	runtime string
+	up      *exec.Cmd
+	output  *record
+	ended   chan error
+	env     []string
+}
+
+// record collects output while it is being written.
+type record struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.Write(p)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.String()
+}
+
+func newHost(t *testing.T, env ...string) *host {
+	t.Helper()
+	base, err := os.MkdirTemp("", "hermes-host-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{t: t, home: filepath.Join(base, "home"), runtime: filepath.Join(base, "run")}
+	h.env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + base, "HERMES_HOME=" + h.home, "HERMES_RUNTIME_DIR=" + h.runtime,
+	}, env...)
+	for _, dir := range []string{base, h.home, h.runtime, filepath.Join(h.home, "profiles")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		h.give(dir)
+	}
+	t.Cleanup(func() {
+		h.endAll()
+		if t.Failed() && h.output != nil {
+			t.Logf("supervisor's output:\n%s", h.output)
+		}
+		os.RemoveAll(base)
+	})
+	return h
+}
+
+// give hands a file to the fleet's user where the test is root.
+func (h *host) give(path string) {
+	h.t.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	if err := os.Lchown(path, unprivileged, unprivileged); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) attr() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setpgid: true}
+	if os.Getuid() == 0 {
+		a.Credential = &syscall.Credential{Uid: unprivileged, Gid: unprivileged}
+	}
+	return a
+}
+
+// probe makes a profile whose gateway is the probe with these flags.
+func (h *host) probe(name string, flags ...string) {
+	h.t.Helper()
+	dir := h.dir(name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	h.give(dir)
+	h.write(name, "SOUL.md", "I am "+name+".\n")
+	h.configure(name, flags...)
+}
+
+// configure sets the probe's flags.
+func (h *host) configure(name string, flags ...string) {
+	h.t.Helper()
+	words := append([]string{binaries().probe}, flags...)
+	quoted, err := json.Marshal(words)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ready := "exec"
+	for _, f := range flags {
+		if f == "-notify" {
+			ready = "notify"
+		}
+	}
+	h.write(name, "config.yaml", fmt.Sprintf("gateway:\n  command: %s\n  ready: %s\n", quoted, ready))
+}
+
+func (h *host) dir(name string) string {
+	if name == "default" {
+		return h.home
+	}
+	return filepath.Join(h.home, "profiles", name)
+}
+
+func (h *host) write(name, file, content string) {
+	h.t.Helper()
+	path := filepath.Join(h.dir(name), file)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
+	h.give(path)
+}
+
+// lines are those of a file of the profile, none if it is not there.
+func (h *host) lines(name, file string) []string {
+	content, err := os.ReadFile(filepath.Join(h.dir(name), file))
+	if err != nil || len(content) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
+}
+
+// start runs `hermes up` and waits until it answers.
+func (h *host) start(args ...string) {
+	h.t.Helper()
+	h.spawn(args...)
+	h.eventually("the supervisor answers", func() error {
+		if _, stderr, code := h.run("health", "--live"); code != 0 {
+			return errors.New(stderr)
+		}
+		return nil
+	})
+}
+
+func (h *host) spawn(args ...string) {
+	h.t.Helper()
+	h.up = exec.Command(binaries().hermes, append([]string{"up"}, args...)...)
+	h.output = &record{}
+	h.up.Env, h.up.Dir, h.up.SysProcAttr = h.env, h.home, h.attr()
+	h.up.Stdout, h.up.Stderr = h.output, h.output
+	h.up.WaitDelay = time.Second
+	if err := h.up.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.ended = make(chan error, 1)
+	go func(up *exec.Cmd, ended chan error) { ended <- up.Wait() }(h.up, h.ended)
+}
+
+// stop ends the supervisor as Ctrl-C or a service manager would.
+func (h *host) stop() {
+	h.t.Helper()
+	if err := h.up.Process.Signal(syscall.SIGTERM); err != nil {
+		h.t.Fatal(err)
+	}
+	select {
+	case err := <-h.ended:
+		if err != nil {
+			h.t.Errorf("hermes up ended with %v\n%s", err, h.output)
+		}
+		h.up = nil
+	case <-time.After(patience):
+		h.t.Fatalf("hermes up did not end in %v\n%s", patience, h.output)
+	}
+}
+
+// powerCut kills the keeper and the engine at once; gateways stay behind.
+func (h *host) powerCut() {
+	h.t.Helper()
+	f := h.fleet()
+	_ = syscall.Kill(f.KeeperPID, syscall.SIGSTOP) // neither sees the other die
+	_ = syscall.Kill(f.EnginePID, syscall.SIGKILL)
+	_ = syscall.Kill(f.KeeperPID, syscall.SIGKILL)
+	<-h.ended
+	h.up = nil
+}
+
+// endAll leaves nothing of this host running, by the marks of its processes.
+func (h *host) endAll() {
+	if h.up != nil {
+		_ = h.up.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-h.ended:
+		case <-time.After(15 * time.Second):
+			_ = h.up.Process.Kill()
+			<-h.ended
+		}
+	}
+	for _, pid := range h.processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// processes are the living ones with this home in their environment.
+func (h *host) processes() []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if err == nil && bytes.Contains(env, []byte(h.home)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// run is one hermes command.
+func (h *host) run(args ...string) (stdout, stderr string, code int) {
+	h.t.Helper()
+	cmd := exec.Command(binaries().hermes, args...)
+	var out, errs bytes.Buffer
+	cmd.Env, cmd.Dir, cmd.SysProcAttr = h.env, h.home, h.attr()
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		h.t.Fatalf("hermes %v: %v", args, err)
+	} else if ok {
+		code = exit.ExitCode()
+	}
+	return out.String(), errs.String(), code
+}
+
+// must is a command that has to succeed.
+func (h *host) must(args ...string) string {
+	h.t.Helper()
+	stdout, stderr, code := h.run(args...)
+	if code != 0 {
+		h.t.Fatalf("hermes %s: exit %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+	}
+	return stdout
+}
+
+func (h *host) fleet() api.Fleet {
+	h.t.Helper()
+	var f api.Fleet
+	if err := json.Unmarshal([]byte(h.must("status", "--json")), &f); err != nil {
+		h.t.Fatal(err)
+	}
+	return f
+}
+
+func (h *host) gateway(name string) api.Gateway {
+	h.t.Helper()
+	for _, g := range h.fleet().Gateways {
+		if g.Profile == name {
+			return g
+		}
+	}
+	h.t.Fatalf("no gateway %s", name)
+	return api.Gateway{}
+}
+
+// eventually polls until check is content.
+func (h *host) eventually(what string, check func() error) {
+	h.t.Helper()
+	eventually(h.t, what, check)
+}
+
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not in %v: %s: %v", patience, what, err)
+		}
+		<-tick.C
+	}
+}
+
+// noDoubles checks that nobody met itself and how often each started.
+func (h *host) noDoubles(starts map[string]int) {
+	h.t.Helper()
+	for name, want := range starts {
+		if d := h.lines(name, "doubles"); len(d) > 0 {
+			h.t.Errorf("%s met itself: %v", name, d)
+		}
+		if got := len(h.lines(name, "starts")); got != want {
+			h.t.Errorf("%s started %d times, want %d", name, got, want)
+		}
+	}
+}
+
+// zombies are the defunct children of a process.
+func zombies(parent int) []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var found []int
+	for _, e := range entries {
+		stat, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if err != nil {
+			continue
+		}
+		_, rest, ok := bytes.Cut(stat, []byte(") "))
+		fields := bytes.Fields(rest)
+		if ok && len(fields) > 1 && string(fields[0]) == "Z" && string(fields[1]) == strconv.Itoa(parent) {
+			pid, _ := strconv.Atoi(e.Name())
+			found = append(found, pid)
+		}
+	}
+	return found
+}
