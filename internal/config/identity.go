@@ -37,7 +37,7 @@ func (s Settings) Identity(at Situation) Identity {
 	if s.GID.Set() {
 		id.GID = s.GID.ID
 	}
-	if id.UID == 0 && !at.Container {
+	if id.UID == 0 && !at.Container && !s.UID.Set() {
 		id.Warning = "gateways run as root: set HERMES_UID and HERMES_GID, or start hermes as an ordinary user"
 	}
 	return id

@@ -138,7 +138,7 @@ func (w *splitter) end() {
 
 func (w *splitter) refuse(c byte) error {
 	return fmt.Errorf(`%q would need a shell, and a command is run without one: `+
-		`put it in single quotes if it is meant literally, else write ["sh", "-c", %s]`, string(c), strconv.Quote(clip(w.line)))
+		`put it in single quotes if it is meant literally, else set gateway.command in config.yaml to ["sh", "-c", %s]`, string(c), strconv.Quote(clip(w.line)))
 }
 
 // isVariable reports whether s can be the name of an environment variable.

@@ -63,10 +63,7 @@ func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\
 func TestWordsOfQuotedWords(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		words := rapid.SliceOfN(rapid.StringMatching(`[ -~äß\n]{0,8}`), 1, 6).Draw(t, "words")
-		words[0] = "x" + words[0]
-		if strings.Contains(words[0], "=") {
-			t.Skip()
-		}
+		words[0] = "x" + strings.ReplaceAll(words[0], "=", "") // else it would be an assignment
 		line := make([]string, len(words))
 		for i, w := range words {
 			line[i] = quoted(w)

@@ -131,12 +131,11 @@ func (d dir) explain(name string, err error) error {
 		return err
 	}
 	_, hasErrno := errors.AsType[syscall.Errno](err)
+	lost := !hasErrno || errors.Is(err, syscall.ELOOP) || errors.Is(err, fs.ErrNotExist)
 	switch {
-	case info.Mode()&fs.ModeSymlink != 0 && errors.Is(err, fs.ErrNotExist):
-		return &badFile{"a link to nothing"}
-	case info.Mode()&fs.ModeSymlink != 0 && (!hasErrno || errors.Is(err, syscall.ELOOP)):
-		return &badFile{"a link that leads out of " + d.path}
-	case !info.Mode().IsRegular() && errors.Is(err, syscall.ENXIO): // a socket cannot be opened
+	case info.Mode()&fs.ModeSymlink != 0 && lost:
+		return &badFile{"a link that leads to no file inside of " + d.path}
+	case errors.Is(err, syscall.ENXIO): // a socket cannot be opened
 		return &badFile{kindOf(info.Mode())}
 	}
 	return err

@@ -51,6 +51,9 @@ func Open(path string) (*Home, error) {
 		return nil, fault.Wrap(fault.HomeUnusable, err, "cannot open home %s", path)
 	}
 	root, err := os.OpenRoot(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Wrap(fault.HomeUnusable, cause(err), "cannot open home %s", path).WithHint("mkdir -p %s", quote(path))
+	}
 	if err != nil {
 		return nil, homeFault("open", path, err)
 	}

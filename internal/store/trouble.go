@@ -50,8 +50,6 @@ func homeFault(verb, path string, err error) error {
 	e := fault.Wrap(fault.HomeUnusable, err, "cannot %s %s", verb, path)
 	uid := os.Geteuid()
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return e.WithHint("mkdir -p %s", quote(path))
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return e.WithHint("free some space: df -h %s", quote(existing(path)))
 	case errors.Is(err, syscall.EROFS):
