@@ -26,9 +26,6 @@
 package client
 
 import (
-	"context"
-	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -57,7 +54,6 @@ type Client struct {
 	home   string // "" when made by New
 	socket string // as New was told; Find's is in the lease
 	limits limits
-	http   *http.Client
 }
 
 // limits are the patience of a client; tests shorten it.
@@ -67,14 +63,7 @@ type limits struct {
 
 // New is a client of the supervisor that listens on socket.
 func New(socket string) *Client {
-	c := &Client{socket: socket, limits: limits{dialPatience, healthPatience, patience}}
-	c.http = &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
-		// A connection costs 20 µs; a kept one may belong to a dead engine.
-		DisableKeepAlives:  true,
-		DisableCompression: true,
-	}}
-	return c
+	return &Client{socket: socket, limits: limits{dialPatience, healthPatience, patience}}
 }
 
 // Find is a client of home's supervisor. The error has the code no_supervisor

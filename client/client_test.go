@@ -19,6 +19,7 @@ import (
 	"hermes/api"
 	"hermes/internal/fault"
 	"hermes/internal/lease"
+	"hermes/internal/testkit"
 )
 
 func printFault(err error) {
@@ -61,7 +62,7 @@ func TestMethods(t *testing.T) {
 	}{
 		{func() (any, error) { return c.Fleet(ctx) }, "GET /v1/fleet ", nil},
 		{func() (any, error) { g, err := c.Gateway(ctx, "coder"); return g.Profile, err }, "GET /v1/gateways/coder ", "coder"},
-		{func() (any, error) { g, err := c.Gateway(ctx, "../fleet"); return g.Profile, err }, "GET /v1/gateways/..%2Ffleet ", "coder"},
+		{func() (any, error) { g, err := c.Gateway(ctx, "../fleet"); return g.Profile, err }, "GET /v1/gateways/%2E%2E%2Ffleet ", "coder"},
 		{func() (any, error) { g, err := c.Why(ctx, "coder"); return g.Next, err }, "GET /v1/gateways/coder/why ", "n"},
 		{func() (any, error) {
 			r, err := c.Start(ctx, "coder", api.ActionRequest{NoWait: true, TimeoutMS: 7})
@@ -135,7 +136,7 @@ func TestServersErrors(t *testing.T) {
 	_, err = answer(503, &api.Error{Code: "shutting_down", Message: "m", Hint: "h"}).Live(t.Context())
 	faultOf(t, err, fault.Shutdown)
 
-	for _, status := range []int{404, 500, 503} {
+	for _, status := range []int{307, 404, 500, 503} {
 		if _, err = answer(status, "no object").Plan(t.Context()); fault.CodeOf(err) != fault.Internal || !strings.Contains(err.Error(), strconv.Itoa(status)) {
 			t.Errorf("%d: %v", status, err)
 		}
@@ -237,7 +238,7 @@ func TestSocketIsToldLater(t *testing.T) {
 
 func TestDenied(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to be somebody else")
+		testkit.Unavailable(t, "needs root, to be somebody else")
 	}
 	socket, _ := listen(t)
 	home, _ := hold(t, socket)
@@ -245,7 +246,7 @@ func TestDenied(t *testing.T) {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = []string{"CLIENT_TEST_ROLE=client", "CLIENT_TEST_HOME=" + home, "GORACE=atexit_sleep_ms=0"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
-		out, err := cmd.CombinedOutput()
+		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

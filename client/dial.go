@@ -133,5 +133,8 @@ func cause(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no answer in time"
 	}
+	if isLost(err) {
+		return "its engine ends connections without an answer"
+	}
 	return err.Error()
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"hermes/api"
 	"hermes/internal/fault"
@@ -55,7 +56,7 @@ func (c *Client) act(ctx context.Context, name, action string, r api.ActionReque
 				return err
 			}
 			res = api.ActionResult{}
-			if status < http.StatusBadRequest {
+			if status < http.StatusMultipleChoices {
 				return decode(b, &res)
 			}
 			if json.Unmarshal(b, &res) == nil && res.Error != nil {
@@ -73,9 +74,9 @@ func (c *Client) act(ctx context.Context, name, action string, r api.ActionReque
 func (c *Client) All(ctx context.Context, action string, r api.ActionRequest, each func(api.ActionResult)) error {
 	r.By = c.by(r.By)
 	return c.do(ctx, call{
-		method: http.MethodPost, path: "/v1/fleet/" + url.PathEscape(action), body: r, silence: c.limits.silence,
+		method: http.MethodPost, path: "/v1/fleet/" + segment(action), body: r, silence: c.limits.silence, stream: true,
 		use: func(status int, body io.Reader) error {
-			if status >= http.StatusBadRequest {
+			if status >= http.StatusMultipleChoices {
 				b, err := io.ReadAll(body)
 				if err != nil {
 					return err
@@ -174,6 +175,12 @@ func (c *Client) health(ctx context.Context, kind string) (api.Health, error) {
 	return h, err
 }
 
-func gatewayPath(name, rest string) string { return "/v1/gateways/" + url.PathEscape(name) + rest }
+func gatewayPath(name, rest string) string { return "/v1/gateways/" + segment(name) + rest }
 
-func profilePath(name, rest string) string { return "/v1/profiles/" + url.PathEscape(name) + rest }
+func profilePath(name, rest string) string { return "/v1/profiles/" + segment(name) + rest }
+
+// segment is name as one segment of a path, whatever it is: the server says
+// what is wrong with "..".
+func segment(name string) string {
+	return strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
+}

@@ -57,7 +57,7 @@ func TestEngineDiesAgainAndAgain(t *testing.T) {
 	home, _ := hold(t, raw(t, ""))
 	began := time.Now()
 	_, err := find(t, home).Fleet(t.Context())
-	faultOf(t, err, fault.NoAnswer)
+	mustContain(t, "message", faultOf(t, err, fault.NoAnswer).Msg, "without an answer")
 	if took := time.Since(began); took < 300*time.Millisecond || took > 5*time.Second {
 		t.Errorf("gave up after %v", took)
 	}
@@ -81,6 +81,24 @@ func TestLongWait(t *testing.T) {
 	}
 	_, err := c.Fleet(t.Context())
 	faultOf(t, err, fault.NoAnswer)
+}
+
+// An answer that begins and does not go on is silence as well, but for a stream.
+func TestAnswerStops(t *testing.T) {
+	socket := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, `{"gateway":{"profile":"a"}}`)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-time.After(2 * 300 * time.Millisecond):
+		case <-r.Context().Done():
+		}
+	})
+	_, err := hurry(New(socket)).Fleet(t.Context())
+	faultOf(t, err, fault.NoAnswer)
+	if err := hurry(New(socket)).All(t.Context(), "stop", api.ActionRequest{}, func(api.ActionResult) {}); err != nil {
+		t.Errorf("a stream: %v", err)
+	}
 }
 
 func TestStream(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/testkit"
 )
 
 // What a lock file may hold when nobody, or somebody hostile, wrote it.
@@ -96,7 +98,7 @@ func TestFileThatIsNone(t *testing.T) {
 
 func TestHardLinkToAnothersFile(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, whom it is for")
+		testkit.Unavailable(t, "needs root, whom it is for")
 	}
 	home := t.TempDir()
 	secret := filepath.Join(home, "secret")

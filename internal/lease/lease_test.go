@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/testkit"
 )
 
 // TestMain lets the test binary be another supervisor ("hold") or a reader of
@@ -106,7 +108,7 @@ func TestTakeReadClose(t *testing.T) {
 	}
 	l := take(t, home)
 	if l.Remote() {
-		t.Skip("the temporary directory is remote")
+		testkit.Unavailable(t, "the temporary directory is remote")
 	}
 	rec := wantStatus(t, home, Held)
 	if !rec.Same(l.Record()) || rec.Socket != testRecord().Socket || rec.PID != os.Getpid() {
@@ -292,26 +294,32 @@ func TestInheritedByAnotherProcess(t *testing.T) {
 	wantStatus(t, home, Free)
 }
 
-// A lock file that is replaced while it is taken must not make two owners.
+// A lock file that is replaced between its opening and its locking must not
+// make two owners.
 func TestTakeLocksWhatThePathNames(t *testing.T) {
 	home := t.TempDir()
-	l := take(t, home)
-	defer l.Close()
 	path := filepath.Join(home, File)
+	fd, err := openForTake(home, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, nil, 0o644); err != nil {
-		t.Fatal(err)
+	if err := lockAs(fd, home, path); !errors.Is(err, errReplaced) {
+		t.Errorf("a removed file: %v", err)
 	}
-	if sameFile(l.FD(), path) {
-		t.Error("a replaced file passes for the locked one")
+	l := take(t, home)
+	defer l.Close()
+	if err := lockAs(fd, home, path); !errors.Is(err, errReplaced) {
+		t.Errorf("a replaced file: %v", err)
 	}
 }
 
 func TestUnprivilegedRead(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to be somebody else")
+		testkit.Unavailable(t, "needs root, to be somebody else")
 	}
 	home := t.TempDir()
 	for _, d := range []string{home, filepath.Dir(home)} {
@@ -332,7 +340,7 @@ func TestUnprivilegedRead(t *testing.T) {
 // Root makes the file for the home's owner, who may supervise next.
 func TestFileBelongsToTheHomesOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		testkit.Unavailable(t, "needs root")
 	}
 	home := t.TempDir()
 	if err := os.Chown(home, 12345, 12346); err != nil {

@@ -9,32 +9,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errReplaced: the file that was locked is no longer found under its name, so
+// somebody else may lock the one that is.
+var errReplaced = errors.New("it is replaced again and again")
+
 // lock opens and locks home's file; the caller owns the descriptor.
 func lock(home string) (int, error) {
 	path := filepath.Join(home, File)
-	// The file that was locked must still be the one that is found under its
-	// name. Each turn needs somebody to replace it at that very moment.
-	for range 8 {
-		fd, err := openForTake(home, path)
-		if err != nil {
+	var err error
+	for range 8 { // each turn needs a replacement at that very moment
+		var fd int
+		if fd, err = openForTake(home, path); err != nil {
 			return -1, err
 		}
-		err = setLock(fd)
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-			rec, _ := readRecord(fd)
-			unix.Close(fd)
-			return -1, &HeldError{Home: home, Record: rec}
-		}
-		if err != nil {
-			unix.Close(fd)
-			return -1, &os.PathError{Op: "lock", Path: path, Err: err}
-		}
-		if sameFile(fd, path) {
+		if err = lockAs(fd, home, path); err == nil {
 			return fd, nil
 		}
 		unix.Close(fd)
+		if !errors.Is(err, errReplaced) {
+			break
+		}
 	}
-	return -1, fmt.Errorf("cannot lock %s: it is replaced again and again", path)
+	return -1, err
+}
+
+// lockAs locks fd, which was opened as path. Errors: *HeldError, errReplaced
+// and what the kernel says.
+func lockAs(fd int, home, path string) error {
+	err := setLock(fd)
+	switch {
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES):
+		rec, _ := readRecord(fd)
+		return &HeldError{Home: home, Record: rec}
+	case err == nil && !sameFile(fd, path):
+		err = errReplaced
+	}
+	if err != nil {
+		return fmt.Errorf("cannot lock %s: %w", path, err)
+	}
+	return nil
 }
 
 // openForTake opens the lock file for writing and makes it if need be. A new

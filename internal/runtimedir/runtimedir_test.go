@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/testkit"
 )
 
 // base is a directory for one test with a path short enough for sockets.
@@ -108,7 +110,7 @@ func TestRefused(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			if tt.root && !root {
-				t.Skip("needs root")
+				testkit.Unavailable(t, "needs root")
 			}
 			dir := filepath.Join(base(t), "b")
 			tt.make(t, dir)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"hermes/internal/fault"
+	"hermes/internal/testkit"
 )
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -40,7 +41,7 @@ func getAs(socket, path string) int {
 
 func TestPeerUID(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to be somebody else")
+		testkit.Unavailable(t, "needs root, to be somebody else")
 	}
 	const fleet, stranger = 10000, 12345
 	rn := serve(t, &backend{}, func(o *Options) {
@@ -102,7 +103,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 func TestPeerUnknown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Skip(err)
+		testkit.Unavailable(t, "needs a loopback: %v", err)
 	}
 	rn := serve(t, &backend{}, func(o *Options) { o.Listener.Close(); o.Listener = l })
 	resp, err := http.Get("http://" + l.Addr().String() + "/v1/fleet")
