@@ -24,7 +24,7 @@ type env struct {
 	now         func() time.Time
 	build       buildInfo
 	// runGateway runs the built-in gateway until ctx is done and returns its
-	// exit status; nil in a build without one.
+	// exit status.
 	runGateway func(ctx context.Context, g GatewayRun) int
 
 	flags globalFlags
@@ -56,6 +56,7 @@ func newEnv(stdin *os.File, stdout, stderr io.Writer) *env {
 		build:   readBuildInfo(),
 	}
 	e.settings, e.settingsErr = config.FromEnviron(e.environ)
+	e.runGateway = e.runBuiltIn
 	return e
 }
 

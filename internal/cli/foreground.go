@@ -31,12 +31,7 @@ const lockFile = "gateway.lock"
 // that leads back to hermes must not run in circles.
 func (r *run) here(ctx context.Context, isChild bool) error {
 	g := GatewayRun{Profile: r.at.profile, Environ: r.environ, Stdout: r.out, Stderr: r.err}
-	err := r.prepare(ctx, isChild, &g)
-	if err == nil && r.runGateway == nil {
-		err = fault.New(fault.InvalidConfig, "cannot run %s: this hermes has no built-in gateway", r.at.profile.Slot()).
-			WithHint("set gateway.command in %s, or HERMES_GATEWAY_COMMAND", filepath.Join(g.Dir, "config.yaml"))
-	}
-	if err != nil {
+	if err := r.prepare(ctx, isChild, &g); err != nil {
 		if codeOf(err) == fault.InvalidConfig {
 			r.render(err)
 			return &exitError{fault.ExitConfig}

@@ -39,7 +39,8 @@ func wantMode(t *testing.T, in runInputs, want mode) {
 	t.Helper()
 	got, err := runMode(in)
 	if err != nil || got != want {
-		t.Errorf("runMode(%+v) = %d, %v, want %d", in, got, err, want)
+		t.Errorf("flag %v, no_supervise %v, child %q, s6 child %v: mode %d, %v, want %d",
+			in.NoSupervise, in.Settings.NoSupervise, in.Settings.SupervisedChild, in.Settings.S6SupervisedChild, got, err, want)
 	}
 }
 

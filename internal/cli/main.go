@@ -45,8 +45,13 @@ func (e *env) main(args []string) int {
 func (e *env) run(ctx context.Context, words []string) int {
 	root := newRootCmd(e)
 	root.SetArgs(words)
-	err := root.ExecuteContext(ctx)
-	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	return e.finish(ctx, root.ExecuteContext(ctx))
+}
+
+// finish renders how a command ended. One that was interrupted needs no
+// explanation.
+func (e *env) finish(ctx context.Context, err error) int {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
 	return e.render(err)

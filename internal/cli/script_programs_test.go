@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -88,8 +89,9 @@ type paperFleet struct {
 	Silent  bool   // hold the lease and serve nothing
 }
 
-// supervisorMain serves the control API of $HERMES_HOME: supervisor FILE. What
-// it is told to do goes to the file journal.
+// supervisorMain serves the control API of $HERMES_HOME: supervisor FILE
+// [MAIN…], for as long as its main program runs if there is one. What it is
+// told to do goes to the file journal.
 func supervisorMain() {
 	home := os.Getenv("HERMES_HOME")
 	content, err := os.ReadFile(os.Args[1])
@@ -121,6 +123,14 @@ func supervisorMain() {
 	if p.fleet.Silent {
 		<-ctx.Done()
 		return
+	}
+	if len(os.Args) > 2 {
+		go func() {
+			main := exec.Command(os.Args[2], os.Args[3:]...)
+			main.Stdout, main.Stderr = os.Stdout, os.Stderr
+			must(main.Run())
+			stop()
+		}()
 	}
 	must(server.New(server.Options{
 		Listener: listener, Fleet: p, Operator: p, Profiles: p, Planner: p,

@@ -14,6 +14,7 @@ import (
 	"hermes/internal/fault"
 	"hermes/internal/keeper"
 	"hermes/internal/lease"
+	"hermes/internal/profile"
 	"hermes/internal/runtimedir"
 	"hermes/internal/store"
 )
@@ -35,7 +36,7 @@ func (e *env) supervise(s superviseRequest) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = home.CheckWritable()
+	err = e.checkRequest(home, s)
 	s.home = home.Path()
 	home.Close()
 	if err != nil {
@@ -71,6 +72,29 @@ func (e *env) supervise(s superviseRequest) (int, error) {
 		fmt.Fprintf(e.err, "hermes: the lease was not released in order: %v\n", err)
 	}
 	return code, nil
+}
+
+// checkRequest refuses what an engine could only fail at again and again.
+func (e *env) checkRequest(home *store.Home, s superviseRequest) error {
+	if e.settings.Engine != config.EngineNative {
+		return fault.New(fault.Usage, "cannot supervise with HERMES_ENGINE=%s: this hermes has the engine native only", e.settings.Engine).
+			WithHint("unset HERMES_ENGINE")
+	}
+	if err := home.CheckWritable(); err != nil {
+		return err
+	}
+	for _, n := range s.engine.wanted {
+		p, err := home.Profile(n)
+		switch {
+		case err == nil:
+			p.Close()
+		case fault.CodeOf(err) != fault.GatewayNotRegistered:
+			return err
+		case n != profile.Default && !s.engine.create:
+			return fault.NotRegistered(string(n)).WithHint("%s up --create %s", e.base(), n)
+		}
+	}
+	return nil
 }
 
 // prepareRuntime finds the runtime directory, ends what an earlier supervisor

@@ -116,7 +116,9 @@ func (in Input) argv() ([]string, origin) {
 	case len(in.FleetCommand) > 0:
 		return config.ExpandCommand(in.FleetCommand, in.Profile), ofFleet
 	}
-	argv := []string{in.Self}
+	// Not the binary's own name: as "init", an image's entry point, it would be
+	// the container's init once more.
+	argv := []string{"hermes"}
 	if in.Profile != profile.Default {
 		argv = append(argv, "-p", string(in.Profile))
 	}
@@ -131,7 +133,7 @@ func environment(in Input) map[string]string {
 			env[k] = v
 		}
 	}
-	for _, k := range notInherited {
+	for _, k := range notInherited() {
 		delete(env, k)
 	}
 	if in.Profile != profile.Default {
@@ -140,7 +142,7 @@ func environment(in Input) map[string]string {
 	}
 	maps.Copy(env, in.Dotenv)
 	maps.Copy(env, in.Env)
-	for _, k := range ownOnly {
+	for _, k := range ownOnly() {
 		delete(env, k)
 	}
 	maps.Copy(env, in.own())
@@ -177,12 +179,12 @@ func (in Input) own() map[string]string {
 // notInherited belong to the process that started hermes: the protocols of
 // sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3) are spoken with
 // one process, and a gateway that answered them would answer for hermes.
-var notInherited = []string{
-	"WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PWD", "OLDPWD",
+func notInherited() []string {
+	return []string{"WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PWD", "OLDPWD"}
 }
 
 // ownOnly would lie about this run if an outer layer could set them.
-var ownOnly = []string{EnvNotify, EnvSlotID}
+func ownOnly() []string { return []string{EnvNotify, EnvSlotID} }
 
 // checkBytes refuses what exec would answer with a bare EINVAL. The value is
 // not shown: it may be a secret.

@@ -55,8 +55,8 @@ func program(t *testing.T, dir, name string, mode os.FileMode) string {
 
 func TestBuiltInCommand(t *testing.T) {
 	for name, want := range map[profile.Name][]string{
-		profile.Default: {self, "gateway", "run", "--replace"},
-		"coder":         {self, "-p", "coder", "gateway", "run", "--replace"},
+		profile.Default: {"hermes", "gateway", "run", "--replace"},
+		"coder":         {"hermes", "-p", "coder", "gateway", "run", "--replace"},
 	} {
 		cmd := build(t, Input{Profile: name, Dir: "/opt/data"})
 		if diff := cmp.Diff(want, cmd.Argv); diff != "" {

@@ -1,0 +1,263 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hermes/api"
+	"hermes/internal/config"
+	"hermes/internal/fault"
+	"hermes/internal/profile"
+)
+
+// testEnv is an env over an empty home, whose output is thrown away.
+func testEnv(t *testing.T) *env {
+	t.Helper()
+	e := &env{out: &output{w: io.Discard}, err: io.Discard, now: time.Now}
+	e.environ = []string{"HERMES_HOME=" + t.TempDir()}
+	e.settings, e.settingsErr = config.FromEnviron(e.environ)
+	return e
+}
+
+func TestExitStatusOfErrors(t *testing.T) {
+	_, nameErr := profile.Parse("A B")
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{&exitError{42}, 42},
+		{fault.New(fault.Usage, "x"), 2},
+		{fault.New(fault.GatewayNotRegistered, "x"), 1},
+		{fault.New(fault.NoSupervisor, "x"), 1},
+		{fault.New(fault.SupervisorDenied, "x"), 1},
+		{fault.New(fault.GatewayFailed, "x"), 1},
+		{&api.Error{Code: string(fault.Usage)}, 2},
+		{&api.Error{Code: "a code of a newer server"}, 1},
+		{nameErr, 1},
+		{errors.New("x"), 1},
+	} {
+		if got := testEnv(t).render(tt.err); got != tt.want {
+			t.Errorf("%#v: exit status %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestRender(t *testing.T) {
+	_, nameErr := profile.Parse("A B")
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{nil, ""},
+		{&exitError{3}, ""},
+		{fault.New(fault.Usage, "no such flag").WithHint("hermes --help"), "✗ no such flag\nhint: hermes --help\n"},
+		{fault.New(fault.InvalidConfig, "a:1: x\nb:2: y"), "✗ a:1: x\n  b:2: y\n"},
+		{&api.Error{Code: "port_taken", Message: "taken", Hint: "kill 9"}, "✗ taken\nhint: kill 9\n"},
+		{nameErr, "✗ cannot use \"A B\" as a profile name: only a-z, 0-9, '-' and '_' are allowed, and it starts with a letter or digit\n"},
+		{errors.New("a bug"), "✗ internal error: a bug\n"},
+	} {
+		var b strings.Builder
+		e := testEnv(t)
+		e.err = &b
+		e.render(tt.err)
+		if b.String() != tt.want {
+			t.Errorf("got %q, want %q", b.String(), tt.want)
+		}
+	}
+}
+
+// Ctrl-C ends a command that waits; that is no failure to explain.
+func TestInterrupted(t *testing.T) {
+	e := testEnv(t)
+	var b strings.Builder
+	e.err = &b
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := e.run(ctx, []string{"version"}); got != fault.ExitOK {
+		t.Errorf("a command that did its work exits %d", got)
+	}
+	if got := e.finish(ctx, context.Canceled); got != exitInterrupted || b.Len() > 0 {
+		t.Errorf("exit status %d and %q", got, b.String())
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59*time.Minute + 59*time.Second: "59m",
+		2*time.Hour + 30*time.Minute: "2h30m", 24 * time.Hour: "1d0h", 100 * time.Hour: "4d4h",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("span(%s) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for n, want := range map[int64]string{0: "", 1: "1 B", 2048: "2 kB", 41_000_000: "41 MB"} {
+		if got := bytes(n); got != want {
+			t.Errorf("bytes(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestTextFromOutsideStaysOnItsLine(t *testing.T) {
+	if got := oneLine("a\nb\x1b[2Jc"); strings.ContainsAny(got, "\n\x1b") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestCommandOfHints(t *testing.T) {
+	for _, tt := range []struct {
+		home string // of HERMES_HOME
+		flag string
+		name profile.Name
+		want string
+	}{
+		{"/h", "", "default", "hermes"},
+		{"/h", "", "coder", "hermes -p coder"},
+		{"/h/profiles/coder", "", "coder", "hermes"},
+		{"/h/profiles/coder", "", "default", "hermes -p default"},
+		{"/h/profiles/coder", "/o", "default", "hermes --home /o"},
+		{"/h", "/o", "coder", "hermes --home /o -p coder"},
+	} {
+		e := testEnv(t)
+		e.settings, _ = config.FromEnviron([]string{"HERMES_HOME=" + tt.home})
+		e.flags.home = tt.flag
+		if got := e.command(tt.name); got != tt.want {
+			t.Errorf("%+v: got %q", tt, got)
+		}
+	}
+}
+
+func TestInContainer(t *testing.T) {
+	for _, tt := range []struct {
+		file, content string
+		want          bool
+	}{
+		{"etc/hostname", "h", false},
+		{".dockerenv", "", true},
+		{"run/.containerenv", "", true},
+		{"proc/1/comm", "s6-svscan\n", true},
+		{"proc/1/comm", "systemd\n", false},
+		{"proc/1/cgroup", "0::/docker/0123\n", true},
+		{"proc/1/cgroup", "0::/init.scope\n", false},
+	} {
+		root := t.TempDir()
+		file := filepath.Join(root, tt.file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(tt.content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := inContainer(root); got != tt.want {
+			t.Errorf("%s %q: %v, want %v", tt.file, tt.content, got, tt.want)
+		}
+	}
+}
+
+func TestAncestry(t *testing.T) {
+	chain := ancestry(os.Getpid())
+	if len(chain) < 2 || chain[0] != os.Getpid() || chain[1] != os.Getppid() {
+		t.Errorf("got %v, want %d, %d, …", chain, os.Getpid(), os.Getppid())
+	}
+	if chain := ancestry(0); len(chain) != 0 {
+		t.Errorf("of nobody: %v", chain)
+	}
+}
+
+func FuzzParentOf(f *testing.F) {
+	f.Add("7 (a) S 1 7 7")
+	f.Add("7 (a b) c) S 12 7 7")
+	f.Add("7 (x")
+	f.Add("")
+	f.Fuzz(func(_ *testing.T, stat string) { parentOf(stat) })
+}
+
+func TestParentOf(t *testing.T) {
+	for stat, want := range map[string]int{"7 (a) S 1 7": 1, "7 (a b) S 3) R 12 7": 12, "7 (a": 0, "": 0} {
+		if got := parentOf(stat); got != want {
+			t.Errorf("%q: %d, want %d", stat, got, want)
+		}
+	}
+}
+
+// lineWriter hands on what is written, line by line.
+type lineWriter chan string
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
+}
+
+func TestLogsFollow(t *testing.T) {
+	e := testEnv(t)
+	got := make(lineWriter, 16)
+	e.out = &output{w: got}
+	dir := logDir(e.settings.Home, "coder")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan int, 1)
+	go func() { done <- e.run(ctx, []string{"gateway", "logs", "coder", "-f"}) }()
+	for _, line := range []string{"one\n", "two\n"} {
+		if _, err := f.WriteString(line); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case read := <-got:
+			if read != line {
+				t.Errorf("got %q, want %q", read, line)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%q was not shown", line)
+		}
+	}
+	cancel()
+	if code := <-done; code != 0 {
+		t.Errorf("told to end, following exits %d", code)
+	}
+}
+
+// The built-in gateway gets its profile, its directory and a complete
+// environment; its exit status is the command's.
+func TestBuiltInGatewayRuns(t *testing.T) {
+	e := testEnv(t)
+	e.environ = append(e.environ, "MY_A=container")
+	home := e.settings.Home
+	if err := os.WriteFile(filepath.Join(home, ".env"), []byte("MY_A=dotenv\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got GatewayRun
+	e.runGateway = func(_ context.Context, g GatewayRun) int {
+		got = g
+		return 75
+	}
+	e.environ = append(e.environ, "HERMES_UID=", "HOME=/nowhere")
+	if code := e.run(t.Context(), []string{"gateway", "run"}); code != 75 {
+		t.Errorf("exit status %d, want the gateway's 75", code)
+	}
+	if got.Profile != profile.Default || got.Dir != home {
+		t.Errorf("got %s in %s", got.Profile, got.Dir)
+	}
+	env := "\n" + strings.Join(got.Environ, "\n") + "\n"
+	for _, want := range []string{"MY_A=dotenv", "HERMES_SUPERVISED_CHILD=default", "PORT=8642", "HERMES_HOME=" + home} {
+		if !strings.Contains(env, "\n"+want+"\n") {
+			t.Errorf("%s is missing in:%s", want, env)
+		}
+	}
+}
