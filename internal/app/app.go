@@ -332,11 +332,8 @@ func (a *app) ensure(n profile.Name) error {
 		p.Close()
 		return nil
 	}
-	if fault.CodeOf(err) != fault.GatewayNotRegistered {
+	if fault.CodeOf(err) != fault.GatewayNotRegistered || !a.Create {
 		return err
-	}
-	if !a.Create {
-		return fault.NotRegistered(string(n)).WithHint("hermes up --create %s", n)
 	}
 	_, err = a.home.CreateProfile(n)
 	return err

@@ -164,15 +164,22 @@ func (f *Fleet) register(a reconcile.Action, runs []engine.Run) {
 	s.outside = a.Resume == reconcile.Outside
 	s.setup = f.readSetup(a.Name)
 	f.removeStale(a.Name)
-	if p := f.port(a.Name); p != 0 {
-		s.last.Port = p
+	assigned := f.port(a.Name)
+	renumbered := assigned != 0 && assigned != s.last.Port
+	if renumbered {
+		s.last.Port = assigned
 	}
 	s.publish()
 	f.mu.Lock()
 	f.byName[a.Name] = s
 	f.mu.Unlock()
 	go s.loop() // ended by end, which waits for it
-	s.call(func() { s.resume(a, runs) })
+	s.call(func() {
+		s.resume(a, runs)
+		if renumbered {
+			s.write() // a port is kept wherever the profile goes
+		}
+	})
 }
 
 // resume brings the slot to where the plan says, in its loop.

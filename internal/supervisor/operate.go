@@ -227,8 +227,9 @@ func (s *slot) outcome(ctx context.Context, outcome <-chan error, timeout time.D
 	return ctx.Err()
 }
 
-// All stops or restarts every gateway in parallel and reports each as it ends.
-// A restart leaves those alone whose intent is stopped.
+// All stops or restarts in parallel every gateway whose intent is running, or
+// that runs all the same, and reports each as it ends. A restart leaves those
+// alone whose intent is stopped.
 func (f *Fleet) All(ctx context.Context, action string, r Request, report func(api.ActionResult)) error {
 	act := map[string]func(context.Context, profile.Name, Request) (api.ActionResult, error){
 		"stop": f.Stop, "restart": f.Restart,
@@ -239,7 +240,8 @@ func (f *Fleet) All(ctx context.Context, action string, r Request, report func(a
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards report
 	for _, s := range f.slots() {
-		if action == "restart" && s.gateway().Intent != string(profile.Running) {
+		g := s.shown.Load().gateway
+		if g.Intent != string(profile.Running) && (action == "restart" || g.State == string(profile.StateStopped)) {
 			continue
 		}
 		wg.Go(func() {
