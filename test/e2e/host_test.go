@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,6 +106,7 @@ func (h *host) probe(name string, flags ...string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		h.t.Fatal(err)
 	}
+	h.give(filepath.Dir(dir))
 	h.give(dir)
 	h.write(name, "SOUL.md", "I am "+name+".\n")
 	h.configure(name, flags...)
@@ -245,7 +247,11 @@ func (h *host) processes() []int {
 // run is one hermes command.
 func (h *host) run(args ...string) (stdout, stderr string, code int) {
 	h.t.Helper()
-	cmd := exec.Command(binaries().hermes, args...)
+	ctx, cancel := context.WithTimeout(h.t.Context(), 2*patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binaries().hermes, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = patience
 	var out, errs bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.SysProcAttr = h.env, h.home, h.attr()
 	cmd.Stdout, cmd.Stderr = &out, &errs
