@@ -21,9 +21,10 @@ const image = "hermes-e2e"
 
 // docker is one container with a home in a directory of this host.
 type docker struct {
-	t    *testing.T
-	name string
-	home string
+	t     *testing.T
+	name  string
+	home  string
+	image string
 }
 
 // buildImage builds the image under test once, from the tree as it is.
@@ -85,7 +86,7 @@ func newDocker(t *testing.T) *docker {
 	if err := os.Chmod(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d := &docker{t: t, name: filepath.Base(home), home: home}
+	d := &docker{t: t, name: filepath.Base(home), home: home, image: image}
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := exec.Command("docker", "logs", d.name).CombinedOutput()
@@ -125,7 +126,11 @@ func (d *docker) write(name, file, content string) {
 }
 
 func (d *docker) lines(name, file string) []string {
-	content, err := os.ReadFile(filepath.Join(d.home, "profiles", name, file))
+	dir := filepath.Join(d.home, "profiles", name)
+	if name == "" { // the default profile
+		dir = d.home
+	}
+	content, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil || len(content) == 0 {
 		return nil
 	}
@@ -137,7 +142,7 @@ func (d *docker) lines(name, file string) []string {
 func (d *docker) run(options []string, command ...string) {
 	d.t.Helper()
 	args := append([]string{"run", "--detach", "--name", d.name, "--volume", d.home + ":/opt/data"}, options...)
-	d.docker(append(append(args, image), command...)...)
+	d.docker(append(append(args, d.image), command...)...)
 }
 
 // docker is one docker command that has to succeed.
