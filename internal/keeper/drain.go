@@ -33,6 +33,11 @@ type drain struct {
 func (k *keeper) startDrain(after time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	select {
+	case <-k.over:
+		return // there would be nobody to stop it
+	default:
+	}
 	if k.drain != nil {
 		if after == 0 {
 			k.drain.hurry()

@@ -113,7 +113,7 @@ func (k *keeper) start(r *run) *Failure {
 		raiseOOM(pid, k.oom)
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		r.log, r.notify, r.lock = read, notify, lock
+		r.log, r.notify, r.lock, r.tty = read, notify, lock, attr.Sys.Foreground
 		k.adoptLocked(r, pid, birth)
 	})
 	closeAll(opened(write))

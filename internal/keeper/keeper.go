@@ -91,7 +91,10 @@ type keeper struct {
 	over    chan struct{} // closed when all is down: nothing is waited for any more
 	done    chan int      // the exit code, when all is down
 	work    sync.WaitGroup
-	heap    uint64 // bytes of heap after the last collection; the loop's own
+	words   chan string   // what is to be said
+	silence chan struct{} // closed when nothing more is said
+	said    chan struct{} // closed when all is said
+	heap    uint64        // bytes of heap after the last collection; the loop's own
 
 	mu        sync.Mutex // guards what follows, and reaping
 	runs      map[runKey]*run
@@ -133,6 +136,7 @@ func Run(o Options) int {
 		fmt.Fprintf(o.Stderr, "hermes keeper: %v\n", err)
 		return 1
 	}
+	go k.speak()
 	k.work.Go(k.superviseEngine)
 	for {
 		select {
@@ -156,6 +160,7 @@ func newKeeper(o Options) (*keeper, error) {
 		o: o, boot: BootID(), pidns: PIDNamespace(), oom: ownOOM(), spare: make(map[int]bool),
 		turn: make(chan struct{}, 1), forks: make(chan struct{}, maxForks()),
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		words: make(chan string, 64), silence: make(chan struct{}), said: make(chan struct{}),
 		stop: make(chan struct{}), hurry: make(chan struct{}), over: make(chan struct{}), done: make(chan int, 1),
 		runs: make(map[runKey]*run), live: make(map[string]*run), pids: make(map[int]*run),
 		flights: make(map[int]uint64), lingering: make(map[string]int),
@@ -163,11 +168,7 @@ func newKeeper(o Options) (*keeper, error) {
 	if len(o.EngineArgv) == 0 {
 		return nil, fmt.Errorf("cannot start the engine: it has no command")
 	}
-	for _, fd := range []int{o.Listener, o.Lease} {
-		if fd >= 0 {
-			unix.CloseOnExec(fd)
-		}
-	}
+	closeOnExec()
 	for _, pid := range children() {
 		k.spare[pid] = true
 	}
@@ -194,18 +195,58 @@ func newKeeper(o Options) (*keeper, error) {
 	return k, nil
 }
 
+// closeOnExec keeps what this process was started with to itself: Listener,
+// Lease, and whatever a shell had open.
+func closeOnExec() {
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range fds {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
+
 // close ends the goroutines that are left and gives back what newKeeper opened.
 func (k *keeper) close() {
 	k.stopDrain()
 	k.work.Wait()
+	close(k.silence)
+	_ = within(killWait, k.said, nil)
 	_ = unix.Close(k.null)
 	if k.image >= 0 {
 		_ = unix.Close(k.image)
 	}
 }
 
+// say writes to stderr, or rather has it written: whoever reads there may have
+// stopped reading. What does not fit is lost.
 func (k *keeper) say(format string, args ...any) {
-	fmt.Fprintf(k.o.Stderr, "hermes keeper: "+format+"\n", args...)
+	select {
+	case k.words <- fmt.Sprintf("hermes keeper: "+format+"\n", args...):
+	default:
+	}
+}
+
+// speak writes what say was told. Run does not wait for a write that hangs.
+func (k *keeper) speak() {
+	defer close(k.said)
+	for {
+		select {
+		case s := <-k.words:
+			_, _ = io.WriteString(k.o.Stderr, s)
+			continue
+		default:
+		}
+		select {
+		case s := <-k.words:
+			_, _ = io.WriteString(k.o.Stderr, s)
+		case <-k.silence:
+			return
+		}
+	}
 }
 
 // stampFile names the keeper that built a runtime directory.
@@ -219,7 +260,11 @@ func buildRuntime(dir, stamp string) error {
 		if err := os.MkdirAll(path, mode); err != nil {
 			return fmt.Errorf("cannot make %s: %w", path, err)
 		}
-		if err := os.Chmod(path, mode); err != nil {
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().Perm() != mode { // a umask, or an older keeper
+			err = os.Chmod(path, mode)
+		}
+		if err != nil {
 			return fmt.Errorf("cannot make %s: %w", path, err)
 		}
 	}

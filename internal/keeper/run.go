@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -32,6 +33,7 @@ type run struct {
 	eof               bool // of the log, as the drain saw it
 	dropped           int64
 	kept              bool // there may be a backlog file
+	tty               bool // it was given the terminal
 }
 
 func (r *run) landed() bool {
@@ -45,6 +47,17 @@ func (r *run) landed() bool {
 
 // livingLocked reports whether there is a process to signal.
 func (r *run) livingLocked() bool { return r.pid != 0 && r.exit == nil }
+
+// stopSignals are what asks r to stop: its plan's signal, for a program with a
+// terminal SIGHUP as well, since an interactive shell ignores SIGTERM, and
+// SIGCONT, since one that is stopped must hear the others.
+func (r *run) stopSignals() []unix.Signal {
+	sigs := []unix.Signal{cmp.Or(unix.Signal(r.spec.Signal), unix.SIGTERM)}
+	if r.tty {
+		sigs = append(sigs, unix.SIGHUP)
+	}
+	return append(sigs, unix.SIGCONT)
+}
 
 func (r *run) backlogName() string {
 	return r.slot + "." + strconv.FormatUint(r.generation, 10)

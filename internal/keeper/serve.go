@@ -138,13 +138,7 @@ func (k *keeper) spawn(e *engineProcess, m *Message) {
 		go k.fork(r) // not waited for: its exec may hang for ever
 	}
 	k.work.Go(func() {
-		late := time.NewTimer(answerIn)
-		defer late.Stop()
-		select {
-		case <-r.done:
-		case <-late.C:
-		case <-k.over:
-		}
+		_ = within(answerIn, r.done, k.over)
 		k.answer(e, m, r)
 	})
 }
@@ -210,13 +204,7 @@ func (k *keeper) signal(e *engineProcess, m *Message) {
 		return
 	}
 	k.work.Go(func() {
-		late := time.NewTimer(answerIn)
-		defer late.Stop()
-		select {
-		case <-r.done:
-		case <-late.C:
-		case <-k.over:
-		}
+		_ = within(answerIn, r.done, k.over)
 		deliver()
 	})
 }

@@ -153,14 +153,7 @@ func (k *keeper) delegate(ctx context.Context, e *engineProcess) bool {
 // when ctx ends.
 func (k *keeper) carryOut(ctx context.Context) {
 	for _, r := range k.liveRuns() {
-		sigs := []unix.Signal{unix.Signal(r.spec.Signal)}
-		switch {
-		case r.spec.Main:
-			sigs = []unix.Signal{unix.SIGTERM, unix.SIGHUP} // an interactive shell ignores TERM
-		case r.spec.Signal == 0:
-			sigs = []unix.Signal{unix.SIGTERM}
-		}
-		for _, sig := range append(sigs, unix.SIGCONT) { // a stopped one must hear it
+		for _, sig := range r.stopSignals() {
 			_ = k.deliver(r, sig, true)
 		}
 		kill := time.AfterFunc(r.spec.Grace, func() { _ = k.deliver(r, unix.SIGKILL, true) })

@@ -111,8 +111,12 @@ func (s *Socket) Recv() (*Message, []int, error) {
 	return m, fds, nil
 }
 
-// Close ends the connection; a blocked Send or Recv returns.
-func (s *Socket) Close() { _ = s.file.Close() }
+// Close ends the connection; a blocked Send or Recv returns. It shuts it down
+// as well: the child of a hung exec may hold a copy of the descriptor.
+func (s *Socket) Close() {
+	_ = s.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	_ = s.file.Close()
+}
 
 // rights collects the descriptors of a control message.
 func rights(oob []byte) []int {

@@ -27,6 +27,7 @@ type engineProcess struct {
 	pid      int
 	link     *link
 	up       bool // it has said hello; keeper.mu guards it
+	late     bool // its exec took too long: another has its place; keeper.mu
 	exit     Exit // set when gone is closed
 	greeted  chan struct{}
 	acked    chan struct{}
@@ -76,12 +77,14 @@ func (k *keeper) superviseEngine() {
 		if failed++; up || usePinned {
 			failed = 0 // the path is tried again, it may be repaired
 		}
-		if quick++; time.Since(began) >= quickDeath {
+		// One that made room for its successor, or was killed from outside, is
+		// no sign that the next will die as well.
+		faultless := up && (how == ended(Exit{}) || how == ended(Exit{Signal: int(unix.SIGKILL)}))
+		if quick++; faultless || time.Since(began) >= quickDeath {
 			quick = 0
 		}
-		// An engine that makes room for its successor need not wait, once.
-		if quick > 1 || quick == 1 && !(up && how == ended(Exit{})) {
-			k.pause(min(backoffFirst<<min(quick-1, 10), backoffMost))
+		if time.Since(began) < quickDeath {
+			k.pause(min(backoffFirst<<min(max(quick-1, 0), 10), backoffMost))
 		}
 	}
 	k.startDrain(0) // what runs must be able to write its last words
@@ -120,7 +123,9 @@ func (k *keeper) runEngine(usePinned bool) (up bool, how string) {
 		return false, err.Error()
 	}
 	e := newEngineProcess(sock)
-	if err := k.startEngine(e, sv[1], usePinned); err != nil {
+	started := make(chan error, 1)
+	go func() { started <- k.startEngine(e, sv[1], usePinned) }() // its exec may hang for ever
+	if err := k.await(e, started); err != nil {
 		sock.Close()
 		return false, fmt.Sprintf("cannot exec %s: %v", k.o.EngineArgv[0], err)
 	}
@@ -149,6 +154,26 @@ func (k *keeper) runEngine(usePinned bool) (up bool, how string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return e.up, ended(e.exit)
+}
+
+// await waits until e has exec'd. One that is too late is given up: it is
+// killed when it lands, and reaped like any orphan.
+func (k *keeper) await(e *engineProcess, started <-chan error) error {
+	late := time.NewTimer(answerIn)
+	defer late.Stop()
+	select {
+	case err := <-started:
+		return err
+	case <-late.C:
+	case <-k.over:
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.engine == e {
+		return nil // just now
+	}
+	e.late = true
+	return unix.ETIMEDOUT
 }
 
 // within waits until a or b is closed and is false if neither is in time.
@@ -184,9 +209,11 @@ func (k *keeper) startEngine(e *engineProcess, theirs int, usePinned bool) error
 	return k.launch(path, k.o.EngineArgv, attr, func(pid int, _ uint64) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		e.pid, k.engine = pid, e
-		if k.stopping {
+		if k.stopping || e.late {
 			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		if !e.late {
+			e.pid, k.engine = pid, e
 		}
 	})
 }

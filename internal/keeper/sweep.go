@@ -52,10 +52,28 @@ func Sweep(runtimeDir string) ([]Swept, error) {
 	if err := errors.Join(errs...); err != nil {
 		return killed, err
 	}
-	for _, name := range []string{"slots", "n", backlogDir, stampFile} {
-		errs = append(errs, os.RemoveAll(filepath.Join(runtimeDir, name)))
+	for _, name := range []string{"slots", "n", backlogDir} {
+		errs = append(errs, empty(filepath.Join(runtimeDir, name)))
 	}
 	return killed, errors.Join(errs...)
+}
+
+// empty removes what is in dir and keeps dir: a directory that is removed and
+// made again in a container's layer can fail with EIO (fuse-overlayfs, seen
+// after `docker kill` and `docker start`).
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return errors.Join(errs...)
 }
 
 // sweepSlot frees the lock of one slot.

@@ -133,10 +133,6 @@ type Failure struct {
 	Path  string `json:"path,omitempty"`
 }
 
-func (f *Failure) Error() string {
-	return fmt.Sprintf("keeper: %s %s %s (errno %d)", f.Kind, f.Stage, f.Path, f.Errno)
-}
-
 // ErrTooLarge is the error of a message that exceeds [MaxFrame].
 var ErrTooLarge = errors.New("keeper: the message is too large")
 

@@ -196,20 +196,20 @@ func fillUp(dir string, free func() error) error {
 	if after.Lost != s.Lost || after.Lost+after.Bytes != total {
 		return fmt.Errorf("did not recover: %+v, then %+v of %d", s, after, total)
 	}
-	return checkFilled(dir, i, after.Lost)
+	return checkFilled(dir, i, after)
 }
 
 // checkFilled reads the files fillUp left: whole lines in order, with one gap
 // that says how large it is, and nothing missing after it.
-func checkFilled(dir string, end int, lost int64) error {
+func checkFilled(dir string, end int, s Stats) error {
 	lines, err := Tail(dir, 1<<20)
 	if err != nil {
 		return err
 	}
-	want, gaps := 0, 0
+	want, gaps, stored := 0, 0, int64(0)
 	for n, line := range lines {
 		text := line[min(stampLen, len(line)):]
-		if strings.HasPrefix(text, fmt.Sprintf("hermes: %d bytes of output lost here", lost)) {
+		if strings.HasPrefix(text, fmt.Sprintf("hermes: %d bytes of output lost here", s.Lost)) {
 			gaps++
 			want = end - (len(lines) - n - 1)
 			continue
@@ -220,6 +220,12 @@ func checkFilled(dir string, end int, lost int64) error {
 			return fmt.Errorf("line %d is %q, want number %d", n, line, want)
 		}
 		want++
+		if stored += int64(len(text)); !torn {
+			stored++ // its newline is the writer's
+		}
+	}
+	if stored != s.Bytes {
+		return fmt.Errorf("%d bytes are there, want %d", stored, s.Bytes)
 	}
 	if want != end || gaps != 1 {
 		return fmt.Errorf("the last line is %d, want %d; %d gaps", want-1, end-1, gaps)

@@ -65,7 +65,7 @@ func (c *cursor) catchUp(ctx context.Context, emit func(line string) error) erro
 			}
 			c.next()
 		}
-		files, err := openAfter(c.dir, last)
+		files, err := c.openNewer(last)
 		if err != nil || len(files) == 0 {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func TestFollow(t *testing.T) {
 
 func TestFollowWaitsForALog(t *testing.T) {
 	dir := t.TempDir()
-	f := follow(t, dir, 10)
+	f := follow(t, dir, 1000) // all, whether Follow comes before the log or after
 	numbered(t, dir, 0, 200)
 	f.wait(t, numbers(0, 200))
 	if err := Follow(t.Context(), filepath.Join(dir, "missing"), 1, nil); !errors.Is(err, fs.ErrNotExist) {
@@ -91,6 +92,54 @@ func TestFollowGoesOnWithAnEmptiedFile(t *testing.T) {
 	must(t, os.Truncate(filepath.Join(dir, current), 0))
 	numbered(t, dir, 0, 3)
 	f.wait(t, append(numbers(15, 20), numbers(0, 3)...))
+}
+
+// TestFollowRepeatsNothing: somebody removes current; what was shown of older
+// files is not new because of that.
+func TestFollowRepeatsNothing(t *testing.T) {
+	dir := t.TempDir()
+	numbered(t, dir, 0, 300)
+	f := follow(t, dir, 200)
+	f.wait(t, numbers(100, 300))
+	must(t, os.Remove(filepath.Join(dir, current)))
+	numbered(t, dir, 300, 600)
+	f.wait(t, numbers(100, 600))
+}
+
+// TestCursorWhileRotating: whatever happens between the steps of opening a log,
+// its lines come once and in order.
+func TestCursorWhileRotating(t *testing.T) {
+	dir := t.TempDir()
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	stop := make(chan struct{})
+	defer close(stop)
+	l := openLog(t, Options{Dir: dir, MaxSize: minMaxSize, MaxFiles: 60})
+	writer.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = fmt.Fprintf(l, "%0100d\n", i)
+			}
+		}
+	})
+	eventually(t, "rotations", func() bool { return len(fileNamesAnyway(dir)) > 20 })
+	for range 200 {
+		lines, err := Tail(dir, 200)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := -1
+		for i, body := range bodies(lines) {
+			n, err := strconv.Atoi(body)
+			if err != nil || i > 0 && n != last+1 {
+				t.Fatalf("line %d is %q after %d", i, body, last)
+			}
+			last = n
+		}
+	}
 }
 
 func TestFollowEndsWithEmit(t *testing.T) {

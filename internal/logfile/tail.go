@@ -54,17 +54,19 @@ func Tail(dir string, n int) ([]string, error) {
 type cursor struct {
 	dir     string
 	files   []*readFile // what is to be read, oldest first
+	newest  string      // the last archive that needs no look any more
 	partial []byte      // the beginning of a line whose end was not read yet
 	buf     []byte
 }
 
 // openCursor opens the log n finished lines before its end.
 func openCursor(dir string, n int) (*cursor, error) {
-	files, err := openAfter(dir, nil)
+	c := &cursor{dir: dir}
+	files, err := c.openNewer(nil)
 	if err != nil {
 		return nil, err
 	}
-	c := &cursor{dir: dir, files: files}
+	c.files = files
 	if err := c.seek(max(n, 0)); err != nil {
 		c.close()
 		return nil, err
@@ -73,9 +75,7 @@ func openCursor(dir string, n int) (*cursor, error) {
 }
 
 func (c *cursor) close() {
-	for _, f := range c.files {
-		_ = f.Close()
-	}
+	closeAll(c.files)
 	c.files = nil
 }
 
@@ -176,17 +176,18 @@ func (c *cursor) split(p []byte, emit func(line string) error) error {
 	return nil
 }
 
-// openAfter opens the files of the log that came after f, oldest first; all if
-// f is nil or is not among them. The last one is current. There are none while
-// f is current, or while there is no current.
-func openAfter(dir string, f *readFile) ([]*readFile, error) {
-	fd, err := openat(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+// openNewer opens the files of the log that came after f and were not opened
+// before, oldest first. The last one is current. There are none while f is
+// current, or while there is no current; f is nil in the beginning, and then
+// archives will do.
+func (c *cursor) openNewer(f *readFile) ([]*readFile, error) {
+	fd, err := openat(unix.AT_FDCWD, c.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the log in %s: %w", dir, explain(err))
+		return nil, fmt.Errorf("cannot read the log in %s: %w", c.dir, explain(err))
 	}
-	d := directory{fd, dir}
+	d := directory{fd, c.dir}
 	defer d.close()
-	// Current first: a file that is archived meanwhile is seen twice, not never.
+	// Current first: if it is archived meanwhile it is seen twice, not never.
 	cur, err := d.openForReading(current)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f != nil:
@@ -201,20 +202,38 @@ func openAfter(dir string, f *readFile) ([]*readFile, error) {
 		found = append(found, cur)
 	}
 	names, err := d.archives()
+	if err != nil {
+		closeAll(found)
+		return nil, err
+	}
+	newest := c.newest
 	for _, name := range slices.Backward(names) {
+		if name <= c.newest || len(found) == maxOpened {
+			break
+		}
 		a, err := d.openForReading(name)
 		if err != nil {
 			continue // removed meanwhile, or no log of ours
 		}
-		if a.is(f) || a.is(cur) || len(found) == maxOpened {
+		if a.is(f) {
 			_ = a.Close()
-			if a.is(cur) {
-				continue
-			}
+			newest = max(newest, name)
 			break
 		}
-		found = append(found, a)
+		if a.is(cur) { // archived meanwhile: what is newer comes the next time
+			closeAll(append(found[1:], a))
+			found, newest = found[:1], c.newest
+			continue
+		}
+		found, newest = append(found, a), max(newest, name)
 	}
+	c.newest = newest
 	slices.Reverse(found)
-	return found, err
+	return found, nil
+}
+
+func closeAll(files []*readFile) {
+	for _, f := range files {
+		_ = f.Close()
+	}
 }

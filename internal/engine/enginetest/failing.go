@@ -31,8 +31,11 @@ func NewFailing(err error) *Failing {
 
 // Spawn implements [engine.Runner].
 func (f *Failing) Spawn(context.Context, engine.Spec) (engine.Run, error) {
-	return engine.Run{Log: -1, Notify: -1}, f.err
+	return noRun(), f.err
 }
+
+// noRun goes with an error: its descriptors are none.
+func noRun() engine.Run { return engine.Run{Log: -1, Notify: -1} }
 
 // Signal implements [engine.Runner].
 func (f *Failing) Signal(context.Context, string, uint64, unix.Signal, bool) error { return f.err }

@@ -155,7 +155,7 @@ func (f *Fake) Living(slot string) (engine.Run, bool) {
 	defer f.w.mu.Unlock()
 	r := f.w.living(slot)
 	if r == nil {
-		return engine.Run{}, false
+		return noRun(), false
 	}
 	run := r.Run
 	run.Log, run.Notify = -1, -1
@@ -218,13 +218,13 @@ func (f *Fake) Spawn(ctx context.Context, s engine.Spec) (engine.Run, error) {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	if err := f.ready(ctx); err != nil {
-		return engine.Run{}, err
+		return noRun(), err
 	}
 	if r := f.w.find(s.Slot, s.Generation); r != nil {
 		return r.handOut(), nil
 	}
 	if f.w.living(s.Slot) != nil {
-		return engine.Run{}, engine.ErrBusy
+		return noRun(), engine.ErrBusy
 	}
 	p, ok := f.w.programs[s.Slot]
 	if !ok {
@@ -234,14 +234,14 @@ func (f *Fake) Spawn(ctx context.Context, s engine.Spec) (engine.Run, error) {
 		f.w.mu.Unlock()
 		<-ctx.Done()
 		f.w.mu.Lock()
-		return engine.Run{}, ctx.Err()
+		return noRun(), ctx.Err()
 	}
 	if p.Fail != nil {
-		return engine.Run{}, p.Fail
+		return noRun(), p.Fail
 	}
 	r, err := f.w.start(s, p)
 	if err != nil {
-		return engine.Run{}, err
+		return noRun(), err
 	}
 	run := r.handOut()
 	if p.Exit {

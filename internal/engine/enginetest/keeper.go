@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hermes/internal/keeper"
+	"hermes/internal/testkit"
 )
 
 // KeeperOptions say what keeper [StartKeeper] starts.
@@ -27,6 +28,7 @@ type KeeperOptions struct {
 	EnginePath     string // "" is the test binary
 	MainZeroOnStop bool
 	TTY            *os.File // its stdin and controlling terminal
+	Unprivileged   bool     // as nobody, if the test is root
 }
 
 // Keeper is a real keeper in a process of its own. Its engine is a process
@@ -51,7 +53,7 @@ type Engine struct {
 
 // StartKeeper starts a keeper and ends it with the test. The test's TestMain
 // must call [Roles] first. A kernel that allows no namespaces skips the test.
-func StartKeeper(t *testing.T, o KeeperOptions) *Keeper {
+func StartKeeper(t testing.TB, o KeeperOptions) *Keeper {
 	t.Helper()
 	if o.Runtime == "" {
 		o.Runtime = shortDir(t)
@@ -77,7 +79,8 @@ func StartKeeper(t *testing.T, o KeeperOptions) *Keeper {
 	}
 	defer lease.Close()
 	role, err := json.Marshal(keeperRole{
-		Runtime: o.Runtime, EnginePath: o.EnginePath, MainZeroOnStop: o.MainZeroOnStop, PID1: o.PID1,
+		Runtime: o.Runtime, EnginePath: o.EnginePath, MainZeroOnStop: o.MainZeroOnStop,
+		PID1: o.PID1, Unprivileged: o.Unprivileged && os.Geteuid() == 0,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -90,17 +93,17 @@ func StartKeeper(t *testing.T, o KeeperOptions) *Keeper {
 	k.cmd.Stdout, k.cmd.Stderr = k.stderr, k.stderr
 	// Whatever is left of the keeper's children may hold its stderr.
 	k.cmd.WaitDelay = time.Second
-	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGTERM}
 	if o.TTY != nil {
 		k.cmd.Stdin, k.cmd.Stdout, k.cmd.Stderr = o.TTY, o.TTY, o.TTY
-		k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: unix.SIGTERM}
 	}
 	if o.PID1 {
 		namespaces(k.cmd.SysProcAttr)
 	}
 	if err := k.cmd.Start(); err != nil {
 		if o.PID1 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
-			t.Skipf("this system allows no pid namespace: %v", err)
+			testkit.Unavailable(t, "this system allows no pid namespace: %v", err)
 		}
 		t.Fatal(err)
 	}
@@ -125,7 +128,7 @@ func namespaces(attr *syscall.SysProcAttr) {
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 }
 
-func executable(t *testing.T) string {
+func executable(t testing.TB) string {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
@@ -135,7 +138,7 @@ func executable(t *testing.T) string {
 }
 
 // cleanup ends the keeper and what it runs.
-func (k *Keeper) cleanup(t *testing.T) {
+func (k *Keeper) cleanup(t testing.TB) {
 	for range 2 {
 		_ = k.Signal(unix.SIGTERM) // the second one kills
 	}
@@ -158,7 +161,7 @@ func (k *Keeper) cleanup(t *testing.T) {
 func (k *Keeper) Signal(sig unix.Signal) error { return k.cmd.Process.Signal(sig) }
 
 // Wait waits for the keeper's end and returns its exit code, -1 for a signal.
-func (k *Keeper) Wait(t *testing.T) int {
+func (k *Keeper) Wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-k.ended:
@@ -182,7 +185,7 @@ func (k *Keeper) Ended() bool {
 func (k *Keeper) Output() string { return k.stderr.String() }
 
 // Connect waits for the present engine, or the next, and takes its connection.
-func (k *Keeper) Connect(t *testing.T) *Engine {
+func (k *Keeper) Connect(t testing.TB) *Engine {
 	t.Helper()
 	ctl, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: k.address, Net: "unix"})
 	if err != nil {
@@ -213,7 +216,7 @@ func (k *Keeper) Connect(t *testing.T) *Engine {
 }
 
 // Leave makes the engine's process exit with code 0.
-func (e *Engine) Leave(t *testing.T) {
+func (e *Engine) Leave(t testing.TB) {
 	t.Helper()
 	if _, err := e.ctl.Write([]byte("leave")); err != nil {
 		t.Fatal(err)
@@ -240,7 +243,7 @@ func (o *output) String() string {
 
 // Processes lists the children of pid with the state of each ("Z" is a
 // zombie).
-func Processes(t *testing.T, parent int) map[int]string {
+func Processes(t testing.TB, parent int) map[int]string {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -263,4 +266,13 @@ func Processes(t *testing.T, parent int) map[int]string {
 		}
 	}
 	return found
+}
+
+// Stop stops the engine's process as SIGSTOP does; the connection, which the
+// test has, is silent if the test is.
+func (e *Engine) Stop(t testing.TB) {
+	t.Helper()
+	if err := unix.Kill(e.PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 }

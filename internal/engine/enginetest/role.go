@@ -2,10 +2,12 @@ package enginetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +23,7 @@ const (
 type keeperRole struct {
 	Runtime, EnginePath  string
 	MainZeroOnStop, PID1 bool
+	Unprivileged         bool
 }
 
 // Roles is the first thing in the TestMain of a package that uses
@@ -47,6 +50,12 @@ func runKeeper() int {
 			return 1
 		}
 	}
+	if role.Unprivileged {
+		if err := dropPrivileges(role.Runtime); err != nil {
+			fmt.Fprintln(os.Stderr, "cannot become nobody:", err)
+			return 1
+		}
+	}
 	path := role.EnginePath
 	if path == "" {
 		path = "/proc/self/exe"
@@ -63,6 +72,18 @@ func ownProc() error {
 		return err
 	}
 	return unix.Mount("proc", "/proc", "proc", 0, "")
+}
+
+// nobody is the uid and gid of nobody.
+const nobody = 65534
+
+// dropPrivileges makes this process nobody, and dir nobody's.
+func dropPrivileges(dir string) error {
+	return errors.Join(
+		os.Chown(dir, nobody, nobody),
+		syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody),
+		unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0), // or its /proc would be root's
+	)
 }
 
 func engineEnv() []string {
@@ -99,7 +120,7 @@ func runEngine() int {
 				return 0
 			}
 			if err == nil {
-				select {} // until the keeper notices, or the test kills
+				_ = unix.Pause() // until the keeper notices, or the test kills
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Until polls for a condition and fails the test if it does not come about.
-func Until(t *testing.T, what string, met func() bool) {
+func Until(t testing.TB, what string, met func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -21,7 +21,7 @@ func Until(t *testing.T, what string, met func() bool) {
 }
 
 // shortDir is a directory whose name leaves room for a socket's.
-func shortDir(t *testing.T) string {
+func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ht")
 	if err != nil {
@@ -32,7 +32,7 @@ func shortDir(t *testing.T) string {
 }
 
 // Datagram sends text to the datagram socket at path.
-func Datagram(t *testing.T, path, text string) {
+func Datagram(t testing.TB, path, text string) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -45,7 +45,7 @@ func Datagram(t *testing.T, path, text string) {
 }
 
 // ReadDatagram receives one datagram from a non-blocking socket.
-func ReadDatagram(t *testing.T, fd int) string {
+func ReadDatagram(t testing.TB, fd int) string {
 	t.Helper()
 	buf := make([]byte, 4096)
 	n := -1

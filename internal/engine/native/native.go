@@ -123,18 +123,22 @@ func (r *Runner) Spawn(ctx context.Context, s engine.Spec) (engine.Run, error) {
 	}
 	a, err := r.call(ctx, &keeper.Message{Op: keeper.OpSpawn, Slot: s.Slot, Generation: s.Generation, Spec: spec})
 	if errors.Is(err, keeper.ErrTooLarge) {
-		return engine.Run{}, &engine.SpawnError{Path: s.Path, Errno: unix.E2BIG, Stage: "exec"}
+		return noRun(), &engine.SpawnError{Path: s.Path, Errno: unix.E2BIG, Stage: "exec"}
 	}
 	if err != nil {
-		return engine.Run{}, err
+		return noRun(), err
 	}
 	runs := r.runs(a)
 	if len(runs) != 1 {
 		closeRuns(runs)
-		return engine.Run{}, errors.New("cannot use the keeper's answer: it describes no run")
+		return noRun(), errors.New("cannot use the keeper's answer: it describes no run")
 	}
 	return runs[0], nil
 }
+
+// noRun goes with an error. Its descriptors are none, where those of a zero Run
+// would be stdin.
+func noRun() engine.Run { return engine.Run{Log: -1, Notify: -1} }
 
 // Signal implements [engine.Runner]. An error of the kernel is a [unix.Errno]
 // in its chain: EPERM where root may not signal a process of another uid.

@@ -1,7 +1,10 @@
 package native_test
 
 import (
+	"context"
 	"os"
+	"strconv"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -17,7 +20,7 @@ func TestMain(m *testing.M) {
 }
 
 // dial is the engine of k until the test ends.
-func dial(t *testing.T, k *enginetest.Keeper) (*native.Runner, *enginetest.Engine) {
+func dial(t testing.TB, k *enginetest.Keeper) (*native.Runner, *enginetest.Engine) {
 	t.Helper()
 	e := k.Connect(t)
 	r, err := native.Dial(e.FD)
@@ -45,5 +48,58 @@ func TestKeeperInfo(t *testing.T) {
 	stamp, err := os.ReadFile(k.Runtime + "/stamp")
 	if err != nil || string(stamp) != info.Stamp+"\n" {
 		t.Errorf("the runtime's stamp is %q (%v), the keeper's %q", stamp, err, info.Stamp)
+	}
+}
+
+// BenchmarkSpawn starts runs, eight at a time, as a boot does.
+func BenchmarkSpawn(b *testing.B) {
+	r, _ := dial(b, enginetest.StartKeeper(b, enginetest.KeeperOptions{}))
+	ctx := context.Background()
+	next := make(chan int)
+	done := make(chan error)
+	const workers = 8
+	for range workers {
+		go func() {
+			var failed error
+			for i := range next {
+				run, err := r.Spawn(ctx, engine.Spec{
+					Slot: "s" + strconv.Itoa(i), Path: "/bin/sleep", Argv: []string{"sleep", "1000"},
+				})
+				enginetest.CloseRuns(run)
+				if err != nil {
+					failed = err
+				}
+			}
+			done <- failed
+		}()
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		next <- i
+	}
+	close(next)
+	for range workers {
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+}
+
+// BenchmarkForkExec is the floor: the same program by a bare loop.
+func BenchmarkForkExec(b *testing.B) {
+	var pids []int
+	for b.Loop() {
+		pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "1000"}, &syscall.ProcAttr{
+			Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		_, _ = syscall.Wait4(pid, nil, 0, nil)
 	}
 }
