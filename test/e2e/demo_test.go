@@ -24,6 +24,9 @@ func TestDemonstrationOnHost(t *testing.T) {
 	}
 	h.start("anna", "bert", "cleo")
 	h.eventually("three are running", func() error { return h.expect("anna running", "bert running", "cleo running") })
+	for _, name := range []string{"anna", "bert", "cleo"} {
+		h.started(name, 1)
+	}
 
 	h.must("gateway", "stop", "bert")
 	h.configure("cleo", "-exit", "78", "-after", "20ms")
@@ -50,14 +53,16 @@ func TestDemonstrationOnHost(t *testing.T) {
 		t.Errorf("anna was pid %d and is %d", pid, now)
 	}
 
-	for range 2 {
+	for restart := 1; restart <= 2; restart++ {
 		h.stop()
 		h.start()
 		h.eventually("three rows after a restart", func() error { return h.expect("anna running", "bert stopped", "cleo parked") })
+		h.started("anna", restart+1)
 	}
 	h.powerCut()
 	h.start()
 	h.eventually("three rows after a power cut", func() error { return h.expect("anna running", "bert stopped", "cleo parked") })
+	h.started("anna", 4)
 
 	if got := h.gateway("cleo").Reason; got != reason {
 		t.Errorf("cleo's reason was %q and is %q", reason, got)
@@ -102,6 +107,9 @@ func TestDemonstrationInDocker(t *testing.T) {
 	d.eventually("the supervisor answers", d.expect("anna stopped", "bert stopped", "cleo stopped"))
 	d.must("gateway", "start", "anna", "bert", "cleo")
 	d.eventually("three are running", d.expect("anna running", "bert running", "cleo running"))
+	for _, name := range []string{"anna", "bert", "cleo"} {
+		d.started(name, 1)
+	}
 
 	d.must("gateway", "stop", "bert")
 	d.configure("cleo", "-exit", "78", "-after", "20ms")
@@ -131,13 +139,15 @@ func TestDemonstrationInDocker(t *testing.T) {
 		return errors.Join(err, asLeft())
 	})
 
-	for range 2 {
+	for restart := 1; restart <= 2; restart++ {
 		d.docker("restart", d.name)
 		d.eventually("three rows after a restart", asLeft)
+		d.started("anna", restart+1)
 	}
 	d.docker("kill", d.name)
 	d.docker("start", d.name)
 	d.eventually("three rows after a power cut", asLeft)
+	d.started("anna", 4)
 
 	f, err = d.fleet()
 	if err != nil {

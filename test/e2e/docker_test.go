@@ -207,6 +207,17 @@ func (d *docker) eventually(what string, check func() error) {
 	eventually(d.t, what, check)
 }
 
+// started waits until the probe has been started that many times.
+func (d *docker) started(name string, times int) {
+	d.t.Helper()
+	d.eventually(fmt.Sprintf("%s started %d times", name, times), func() error {
+		if got := len(d.lines(name, "starts")); got != times {
+			return fmt.Errorf("%d times", got)
+		}
+		return nil
+	})
+}
+
 func (d *docker) noDoubles(starts map[string]int) {
 	d.t.Helper()
 	for name, want := range starts {

@@ -101,6 +101,7 @@ func TestEngineKilledBetweenIntentAndSpawn(t *testing.T) {
 		}
 		h.killEngine()
 		h.state("quick", "running")
+		h.started("quick", i+1)
 		h.must("gateway", "stop", "quick", "slow")
 	}
 	h.noDoubles(map[string]int{"quick": soak(windowKills), "slow": soak(windowKills)})
