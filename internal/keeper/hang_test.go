@@ -187,18 +187,19 @@ func TestAHungEngineDoesNotDelayShutdown(t *testing.T) {
 func TestTheKeeperLivesAtTheProcessLimit(t *testing.T) {
 	t.Parallel()
 	f := start(t, enginetest.KeeperOptions{Unprivileged: true})
-	limit := func(n uint64) {
-		t.Helper()
-		if err := unix.Prlimit(f.PID, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
 	spec := func(slot string) engine.Spec {
 		s := f.sh(slot, 1, "exec sleep 1000")
 		s.Dir = "/"
 		return s
 	}
-	limit(1) // neither a process nor a thread more
+	limit, err := f.Spawn(f.ctx, enginetest.Limit("limit"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enginetest.CloseRuns(limit)
+	if got := enginetest.ReadDatagram(t, limit.Log); got != "limited\n" {
+		t.Fatalf("the limit could not be set: %s", got)
+	}
 	var spawns sync.WaitGroup
 	for i := range 30 { // each call blocks a thread for a moment
 		spawns.Go(func() {
@@ -210,9 +211,14 @@ func TestTheKeeperLivesAtTheProcessLimit(t *testing.T) {
 		})
 	}
 	spawns.Wait()
-	if runs := f.runs(); len(runs) != 0 {
+	if runs := f.runs(); len(runs) != 1 {
 		t.Errorf("List has %v", runs)
 	}
-	limit(unix.RLIM_INFINITY)
+	if err := f.Runner.Signal(f.ctx, "limit", 0, unix.SIGTERM, true); err != nil {
+		t.Fatal(err)
+	}
+	if e := f.exits("limit"); e.Code != 0 {
+		t.Fatalf("the limit could not be lifted: %+v", e)
+	}
 	f.spawn(spec("a"))
 }

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"strings"
@@ -48,8 +49,12 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("cannot encode what was decoded: %v", err)
 		}
-		if back, err := Decode(again); err != nil || !reflect.DeepEqual(back, m) {
-			t.Fatalf("decoded %+v, then %+v (%v)", m, back, err)
+		back, err := Decode(again)
+		if err != nil {
+			t.Fatalf("cannot decode %q: %v", again, err)
+		}
+		if third, err := Encode(back); err != nil || !bytes.Equal(third, again) {
+			t.Fatalf("encoded %q, then %q (%v)", again, third, err)
 		}
 	})
 }

@@ -101,7 +101,7 @@ func TestDemonstrationInDocker(t *testing.T) {
 	t.Parallel()
 	d := newDocker(t)
 	for _, name := range []string{"anna", "bert", "cleo"} {
-		d.profile(name)
+		d.probe(name)
 	}
 	d.run(nil)
 	d.eventually("the supervisor answers", d.expect("anna stopped", "bert stopped", "cleo stopped"))

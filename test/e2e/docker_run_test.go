@@ -172,7 +172,7 @@ func TestNoSupervise(t *testing.T) {
 			if code := d.exitCode(); code != "42" {
 				t.Errorf("exit code %s\n%s", code, d.logs())
 			}
-			if n := len(d.lines("", "starts")); n != 1 {
+			if n := len(d.lines("default", "starts")); n != 1 {
 				t.Errorf("%d starts", n)
 			}
 			if strings.Contains(d.logs(), "is now supervised") {
@@ -200,7 +200,7 @@ func TestFalsyVariableDoesNotOptOut(t *testing.T) {
 func TestOneShotCommandsBootNothing(t *testing.T) {
 	t.Parallel()
 	d := newDocker(t)
-	d.profile("anna")
+	d.probe("anna")
 	for _, command := range [][]string{{"profile", "list"}, {"version"}, {"hermes", "profile", "list"}, {"--help"}, {"status"}} {
 		out := d.docker(append([]string{"run", "--rm", "--volume", d.home + ":/opt/data", image}, command...)...)
 		if strings.Contains(out, "gateways run as uid") {
@@ -246,7 +246,7 @@ func TestProgramsAsCommand(t *testing.T) {
 func TestExecAsRootAndAsHermes(t *testing.T) {
 	t.Parallel()
 	d := newDocker(t)
-	d.profile("anna")
+	d.probe("anna")
 	d.run(nil, "sleep", "infinity")
 	d.eventually("the supervisor answers", d.expect("anna stopped"))
 	for _, user := range []string{"0", "10000", "hermes"} {
@@ -295,7 +295,7 @@ func TestUids(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			d := newDocker(t)
-			d.profile("anna")
+			d.probe("anna")
 			for _, path := range []string{d.home, filepath.Join(d.home, "profiles"), filepath.Join(d.home, "profiles/anna")} {
 				if err := os.Chown(path, tt.owner, tt.owner); err != nil {
 					t.Fatal(err)

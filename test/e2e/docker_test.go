@@ -21,9 +21,8 @@ const image = "hermes-e2e"
 
 // docker is one container with a home in a directory of this host.
 type docker struct {
-	t     *testing.T
+	homeDir
 	name  string
-	home  string
 	image string
 }
 
@@ -86,7 +85,7 @@ func newDocker(t *testing.T) *docker {
 	if err := os.Chmod(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d := &docker{t: t, name: filepath.Base(home), home: home, image: image}
+	d := &docker{homeDir: homeDir{t, home, 0}, name: filepath.Base(home), image: image}
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := exec.Command("docker", "logs", d.name).CombinedOutput()
@@ -98,43 +97,17 @@ func newDocker(t *testing.T) *docker {
 	return d
 }
 
-// profile makes one whose gateway is the probe with these flags.
-func (d *docker) profile(name string, flags ...string) {
+// probe makes a profile whose gateway is the probe with these flags.
+func (d *docker) probe(name string, flags ...string) {
 	d.t.Helper()
-	dir := filepath.Join(d.home, "profiles", name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		d.t.Fatal(err)
-	}
-	d.write(name, "SOUL.md", "I am "+name+".\n")
+	d.profile(name)
 	d.configure(name, flags...)
 }
 
+// configure sets the probe's flags.
 func (d *docker) configure(name string, flags ...string) {
 	d.t.Helper()
-	words, err := json.Marshal(append([]string{"/bin/probe"}, flags...))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.write(name, "config.yaml", "gateway:\n  command: "+string(words)+"\n")
-}
-
-func (d *docker) write(name, file, content string) {
-	d.t.Helper()
-	if err := os.WriteFile(filepath.Join(d.home, "profiles", name, file), []byte(content), 0o644); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-func (d *docker) lines(name, file string) []string {
-	dir := filepath.Join(d.home, "profiles", name)
-	if name == "" { // the default profile
-		dir = d.home
-	}
-	content, err := os.ReadFile(filepath.Join(dir, file))
-	if err != nil || len(content) == 0 {
-		return nil
-	}
-	return strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
+	d.write(name, "config.yaml", probeConfig(d.t, "/bin/probe", flags))
 }
 
 // run starts the container in the background with options before the image
@@ -199,33 +172,5 @@ func (d *docker) expect(want ...string) func() error {
 			return err
 		}
 		return compare(f, want)
-	}
-}
-
-func (d *docker) eventually(what string, check func() error) {
-	d.t.Helper()
-	eventually(d.t, what, check)
-}
-
-// started waits until the probe has been started that many times.
-func (d *docker) started(name string, times int) {
-	d.t.Helper()
-	d.eventually(fmt.Sprintf("%s started %d times", name, times), func() error {
-		if got := len(d.lines(name, "starts")); got != times {
-			return fmt.Errorf("%d times", got)
-		}
-		return nil
-	})
-}
-
-func (d *docker) noDoubles(starts map[string]int) {
-	d.t.Helper()
-	for name, want := range starts {
-		if doubles := d.lines(name, "doubles"); len(doubles) > 0 {
-			d.t.Errorf("%s met itself: %v", name, doubles)
-		}
-		if got := len(d.lines(name, "starts")); got != want {
-			d.t.Errorf("%s started %d times, want %d", name, got, want)
-		}
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,16 +19,12 @@ import (
 	"hermes/api"
 )
 
-// patience bounds every wait; nothing here takes long on an idle machine.
-const patience = 30 * time.Second
-
 // unprivileged is who the fleet runs as where the test is root.
 const unprivileged = 12345
 
 // host is a home on this machine and the supervisor that runs it.
 type host struct {
-	t       *testing.T
-	home    string
+	homeDir
 	runtime string
 	up      *exec.Cmd
 	output  *record
@@ -60,7 +56,7 @@ func newHost(t *testing.T, env ...string) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{t: t, home: filepath.Join(base, "home"), runtime: filepath.Join(base, "run")}
+	h := &host{homeDir: homeDir{t, filepath.Join(base, "home"), unprivileged}, runtime: filepath.Join(base, "run")}
 	h.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + base, "HERMES_HOME=" + h.home, "HERMES_RUNTIME_DIR=" + h.runtime,
 	}, env...)
@@ -80,17 +76,6 @@ func newHost(t *testing.T, env ...string) *host {
 	return h
 }
 
-// give hands a file to the fleet's user where the test is root.
-func (h *host) give(path string) {
-	h.t.Helper()
-	if os.Getuid() != 0 {
-		return
-	}
-	if err := os.Lchown(path, unprivileged, unprivileged); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
 func (h *host) attr() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setpgid: true}
 	if os.Getuid() == 0 {
@@ -102,56 +87,18 @@ func (h *host) attr() *syscall.SysProcAttr {
 // probe makes a profile whose gateway is the probe with these flags.
 func (h *host) probe(name string, flags ...string) {
 	h.t.Helper()
-	dir := h.dir(name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		h.t.Fatal(err)
-	}
-	h.give(filepath.Dir(dir))
-	h.give(dir)
-	h.write(name, "SOUL.md", "I am "+name+".\n")
+	h.profile(name)
 	h.configure(name, flags...)
 }
 
 // configure sets the probe's flags.
 func (h *host) configure(name string, flags ...string) {
 	h.t.Helper()
-	words := append([]string{binaries().probe}, flags...)
-	quoted, err := json.Marshal(words)
-	if err != nil {
-		h.t.Fatal(err)
-	}
 	ready := "exec"
-	for _, f := range flags {
-		if f == "-notify" {
-			ready = "notify"
-		}
+	if slices.Contains(flags, "-notify") {
+		ready = "notify"
 	}
-	h.write(name, "config.yaml", fmt.Sprintf("gateway:\n  command: %s\n  ready: %s\n", quoted, ready))
-}
-
-func (h *host) dir(name string) string {
-	if name == "default" {
-		return h.home
-	}
-	return filepath.Join(h.home, "profiles", name)
-}
-
-func (h *host) write(name, file, content string) {
-	h.t.Helper()
-	path := filepath.Join(h.dir(name), file)
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		h.t.Fatal(err)
-	}
-	h.give(path)
-}
-
-// lines are those of a file of the profile, none if it is not there.
-func (h *host) lines(name, file string) []string {
-	content, err := os.ReadFile(filepath.Join(h.dir(name), file))
-	if err != nil || len(content) == 0 {
-		return nil
-	}
-	return strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
+	h.write(name, "config.yaml", probeConfig(h.t, binaries().probe, flags)+"  ready: "+ready+"\n")
 }
 
 // start runs `hermes up` and waits until it answers.
@@ -292,42 +239,6 @@ func (h *host) gateway(name string) api.Gateway {
 	}
 	h.t.Fatalf("no gateway %s", name)
 	return api.Gateway{}
-}
-
-// eventually polls until check is content.
-func (h *host) eventually(what string, check func() error) {
-	h.t.Helper()
-	eventually(h.t, what, check)
-}
-
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not in %v: %s: %v", patience, what, err)
-		}
-		<-tick.C
-	}
-}
-
-// noDoubles checks that nobody met itself and how often each started.
-func (h *host) noDoubles(starts map[string]int) {
-	h.t.Helper()
-	for name, want := range starts {
-		if d := h.lines(name, "doubles"); len(d) > 0 {
-			h.t.Errorf("%s met itself: %v", name, d)
-		}
-		if got := len(h.lines(name, "starts")); got != want {
-			h.t.Errorf("%s started %d times, want %d", name, got, want)
-		}
-	}
 }
 
 // zombies are the defunct children of a process.

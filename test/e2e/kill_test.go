@@ -71,17 +71,6 @@ func (h *host) intent(name string) string {
 	return ""
 }
 
-// started waits until the probe has been started that many times.
-func (h *host) started(name string, times int) {
-	h.t.Helper()
-	h.eventually(fmt.Sprintf("%s started %d times", name, times), func() error {
-		if got := len(h.lines(name, "starts")); got != times {
-			return fmt.Errorf("%d times", got)
-		}
-		return nil
-	})
-}
-
 const windowKills = 5
 
 // TestEngineKilledBetweenIntentAndSpawn: the start gate is full, so the intent

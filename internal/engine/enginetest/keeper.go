@@ -78,28 +78,10 @@ func StartKeeper(t testing.TB, o KeeperOptions) *Keeper {
 		t.Fatal(err)
 	}
 	defer lease.Close()
-	role, err := json.Marshal(keeperRole{
-		Runtime: o.Runtime, EnginePath: o.EnginePath, MainZeroOnStop: o.MainZeroOnStop,
-		PID1: o.PID1, Unprivileged: o.Unprivileged && os.Geteuid() == 0,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.cmd = exec.Command(executable(t))
-	k.cmd.Args[0] = "keeper"
-	k.cmd.Env = append(os.Environ(), roleEnv+"=keeper", keeperEnv+"="+string(role),
-		"GORACE=atexit_sleep_ms=0") // a race build would take a second to exit
+	k.cmd = o.command(t)
 	k.cmd.ExtraFiles = []*os.File{listener, lease}
-	k.cmd.Stdout, k.cmd.Stderr = k.stderr, k.stderr
-	// Whatever is left of the keeper's children may hold its stderr.
-	k.cmd.WaitDelay = time.Second
-	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGTERM}
-	if o.TTY != nil {
-		k.cmd.Stdin, k.cmd.Stdout, k.cmd.Stderr = o.TTY, o.TTY, o.TTY
-		k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: unix.SIGTERM}
-	}
-	if o.PID1 {
-		namespaces(k.cmd.SysProcAttr)
+	if o.TTY == nil {
+		k.cmd.Stdout, k.cmd.Stderr = k.stderr, k.stderr
 	}
 	if err := k.cmd.Start(); err != nil {
 		if o.PID1 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
@@ -114,6 +96,33 @@ func StartKeeper(t testing.TB, o KeeperOptions) *Keeper {
 	}()
 	t.Cleanup(func() { k.cleanup(t) })
 	return k
+}
+
+// command is the keeper's process, without what it inherits.
+func (o KeeperOptions) command(t testing.TB) *exec.Cmd {
+	t.Helper()
+	role, err := json.Marshal(keeperRole{
+		Runtime: o.Runtime, EnginePath: o.EnginePath, MainZeroOnStop: o.MainZeroOnStop,
+		PID1: o.PID1, Unprivileged: o.Unprivileged && os.Geteuid() == 0,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(executable(t))
+	cmd.Args[0] = "keeper"
+	cmd.Env = append(os.Environ(), roleEnv+"=keeper", keeperEnv+"="+string(role),
+		"GORACE=atexit_sleep_ms=0") // a race build would take a second to exit
+	// Whatever is left of the keeper's children may hold its stderr.
+	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGTERM}
+	if o.TTY != nil {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = o.TTY, o.TTY, o.TTY
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: unix.SIGTERM}
+	}
+	if o.PID1 {
+		namespaces(cmd.SysProcAttr)
+	}
+	return cmd
 }
 
 // namespaces asks for a pid namespace, and as an ordinary user for the user

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"hermes/internal/engine"
 	"hermes/internal/keeper"
 )
 
@@ -35,6 +38,8 @@ func Roles() {
 		os.Exit(runKeeper())
 	case "engine":
 		os.Exit(runEngine())
+	case "limit":
+		os.Exit(runLimit())
 	}
 }
 
@@ -124,4 +129,33 @@ func runEngine() int {
 			}
 		}
 	}
+}
+
+// Limit is a run that takes from its parent, the keeper, the right to another
+// process or thread, says so on its output, and gives it back on SIGTERM.
+func Limit(slot string) engine.Spec {
+	return engine.Spec{
+		Slot: slot, Path: "/proc/self/exe", Argv: []string{"limit"}, Env: []string{roleEnv + "=limit"},
+		Plan: engine.Plan{Signal: unix.SIGTERM, Grace: time.Second},
+	}
+}
+
+func runLimit() int {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGTERM)
+	var before unix.Rlimit
+	if err := unix.Prlimit(os.Getppid(), unix.RLIMIT_NPROC, nil, &before); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if err := unix.Prlimit(os.Getppid(), unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 1, Max: before.Max}, nil); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("limited")
+	<-asked
+	if err := unix.Prlimit(os.Getppid(), unix.RLIMIT_NPROC, &before, nil); err != nil {
+		return 1
+	}
+	return 0
 }
