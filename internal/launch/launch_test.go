@@ -74,13 +74,17 @@ func TestCommandPrecedence(t *testing.T) {
 	mine, fleet := program(t, bin, "mine", 0o755), program(t, bin, "fleet", 0o755)
 	environ := []string{"PATH=" + bin}
 
-	cmd := build(t, Input{Profile: "coder", Dir: dir, Environ: environ,
-		Command: []string{"mine", "{profile}"}, FleetCommand: []string{"fleet"}})
+	cmd := build(t, Input{
+		Profile: "coder", Dir: dir, Environ: environ,
+		Command: []string{"mine", "{profile}"}, FleetCommand: []string{"fleet"},
+	})
 	if diff := cmp.Diff([]string{"mine", "{profile}"}, cmd.Argv); diff != "" || cmd.Path != mine || cmd.BuiltIn {
 		t.Errorf("gateway.command must win: %+v", cmd)
 	}
-	cmd = build(t, Input{Profile: "coder", Dir: dir, Environ: environ,
-		FleetCommand: []string{"fleet", "-p", "{profile}", "$HOME;x"}})
+	cmd = build(t, Input{
+		Profile: "coder", Dir: dir, Environ: environ,
+		FleetCommand: []string{"fleet", "-p", "{profile}", "$HOME;x"},
+	})
 	if diff := cmp.Diff([]string{"fleet", "-p", "coder", "$HOME;x"}, cmd.Argv); diff != "" || cmd.Path != fleet {
 		t.Errorf("HERMES_GATEWAY_COMMAND: %+v", cmd)
 	}
@@ -141,7 +145,8 @@ func TestPortWithoutAPlan(t *testing.T) {
 }
 
 func TestProtocolsOfTheParentStayWithTheParent(t *testing.T) {
-	env := envMap(t, build(t, Input{Profile: "default", Dir: "/d",
+	env := envMap(t, build(t, Input{
+		Profile: "default", Dir: "/d",
 		Environ: []string{"NOTIFY_SOCKET=/run/systemd/notify", "WATCHDOG_USEC=1", "LISTEN_FDS=1", "HERMES_SLOT_ID=gateway-x.1", "PWD=/"},
 		Dotenv:  map[string]string{"NOTIFY_SOCKET": "/evil"},
 	}).Env)
@@ -176,8 +181,10 @@ func TestLookup(t *testing.T) {
 func TestLookupUsesTheGatewaysOwnPath(t *testing.T) {
 	dir := t.TempDir()
 	file := program(t, dir, "gw", 0o755)
-	cmd := build(t, Input{Profile: "default", Dir: "/", Command: []string{"gw"},
-		Environ: []string{"PATH=/nowhere"}, Dotenv: map[string]string{"PATH": dir}})
+	cmd := build(t, Input{
+		Profile: "default", Dir: "/", Command: []string{"gw"},
+		Environ: []string{"PATH=/nowhere"}, Dotenv: map[string]string{"PATH": dir},
+	})
 	if cmd.Path != file {
 		t.Errorf("path %q, want %q: .env's PATH is the gateway's PATH", cmd.Path, file)
 	}
@@ -193,37 +200,44 @@ func TestFaults(t *testing.T) {
 		msg, hint string
 	}{
 		{
-			"missing", Input{Command: []string{"gw"}, Environ: path},
+			"missing",
+			Input{Command: []string{"gw"}, Environ: path},
 			`cannot run gateway-coder: there is no program "gw" on its PATH`,
 			"install gw, or correct gateway.command in " + dir + "/config.yaml",
 		},
 		{
-			"missing for the fleet", Input{FleetCommand: []string{"{profile}-gw"}, Environ: path},
+			"missing for the fleet",
+			Input{FleetCommand: []string{"{profile}-gw"}, Environ: path},
 			`cannot run gateway-coder: there is no program "coder-gw" on its PATH`,
 			"install coder-gw, or correct HERMES_GATEWAY_COMMAND",
 		},
 		{
-			"no such file", Input{Command: []string{"./gw"}},
+			"no such file",
+			Input{Command: []string{"./gw"}},
 			`cannot run gateway-coder: there is no file "` + dir + `/gw"`,
 			"correct gateway.command in " + dir + "/config.yaml",
 		},
 		{
-			"not executable", Input{Command: []string{"data"}, Environ: path},
+			"not executable",
+			Input{Command: []string{"data"}, Environ: path},
 			"cannot run gateway-coder: " + data + " is not executable",
 			"chmod +x " + data + ", or correct gateway.command in " + dir + "/config.yaml",
 		},
 		{
-			"through a file", Input{Command: []string{"data/gw"}},
+			"through a file",
+			Input{Command: []string{"data/gw"}},
 			"cannot run gateway-coder: stat " + data + "/gw: not a directory",
 			"correct gateway.command in " + dir + "/config.yaml",
 		},
 		{
-			"NUL in a value", Input{Dotenv: map[string]string{"KEY": "secret\x00"}},
+			"NUL in a value",
+			Input{Dotenv: map[string]string{"KEY": "secret\x00"}},
 			`cannot run gateway-coder: the value of "KEY" contains a NUL byte`,
 			"correct KEY in " + dir + "/.env",
 		},
 		{
-			"NUL in a word", Input{FleetCommand: []string{"a\x00"}},
+			"NUL in a word",
+			Input{FleetCommand: []string{"a\x00"}},
 			"cannot run gateway-coder: its command contains a NUL byte",
 			"correct HERMES_GATEWAY_COMMAND",
 		},

@@ -28,7 +28,7 @@ func lookup(word, dir, path string) (string, error) {
 	if path == "" {
 		path = defaultPath
 	}
-	missing := error(fs.ErrNotExist)
+	var refusal error
 	for _, d := range filepath.SplitList(path) {
 		file, err := executable(filepath.Join(resolve(dir, d), word))
 		if err == nil {
@@ -36,11 +36,14 @@ func lookup(word, dir, path string) (string, error) {
 		}
 		// As execvp: a file that cannot be run is no reason to stop looking,
 		// but a better answer than "not there" in the end.
-		if _, refused := errors.AsType[*notExecutableError](err); refused && missing == fs.ErrNotExist {
-			missing = err
+		if _, refused := errors.AsType[*notExecutableError](err); refused && refusal == nil {
+			refusal = err
 		}
 	}
-	return "", missing
+	if refusal != nil {
+		return "", refusal
+	}
+	return "", fs.ErrNotExist
 }
 
 // resolve is file as seen from dir; an empty PATH element is dir itself.
