@@ -1,13 +1,51 @@
 # hermes. `make up` to try it, `make test` to prove it.
 .DEFAULT_GOAL := build
-.PHONY: build up test check image clean rootfs
+.PHONY: build up test check lint generate soak fuzz image rootfs clean
 
 IMAGE ?= hermes
 ARCH  ?= $(shell go env GOARCH)
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags="-s -w"
+# The linters' versions are pinned in a module of their own.
+TOOL = go tool -modfile=tools/go.mod
+# More flags for go test, such as -v or -run=TestName.
+TESTFLAGS ?=
+# How long `make fuzz` runs each target.
+FUZZTIME ?= 10s
 
 build:
 	$(GO_BUILD) -o build/hermes ./cmd/hermes
+
+# up: two gateways that answer with an echo, in the foreground, in ./home.
+up: build
+	@dev/up.sh ./home
+
+# test: all that this machine can run; names what it left out. With CI=true
+# leaving anything out is a failure.
+test:
+	@dev/test.sh $(TESTFLAGS)
+
+# check: what a change has to pass.
+check: lint generate test
+	git diff --exit-code -- docs
+
+# lint: what .golangci.yml asks for, gofumpt included.
+lint:
+	$(TOOL) golangci-lint run
+
+# generate: the reference pages that come from the code.
+generate:
+	go test . -run=TestDependencies -update
+	go test ./internal/cli -run=TestReferenceIsFresh -update
+	go test ./internal/server -run=TestDocs -update
+
+# soak: the same tests with ten times the counts, and long fuzzing.
+soak:
+	HERMES_SOAK=1 dev/test.sh -timeout=4h $(TESTFLAGS)
+	dev/fuzz.sh 5m
+
+# fuzz: every fuzz target for FUZZTIME.
+fuzz:
+	dev/fuzz.sh $(FUZZTIME)
 
 # image: the container image, from nothing but the static binary.
 image: rootfs
