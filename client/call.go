@@ -165,7 +165,8 @@ func (c *Client) explain(ctx context.Context, err error) error {
 // get performs a call whose answer is one T.
 func get[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
 	var out T
-	err := c.do(ctx, call{method: method, path: path, body: body, silence: c.limits.silence,
+	err := c.do(ctx, call{
+		method: method, path: path, body: body, silence: c.limits.silence,
 		use: func(status int, r io.Reader) error {
 			b, err := io.ReadAll(r)
 			if err != nil {
@@ -175,7 +176,8 @@ func get[T any](ctx context.Context, c *Client, method, path string, body any) (
 				return decodeError(status, b)
 			}
 			return decode(b, &out)
-		}})
+		},
+	})
 	return out, err
 }
 

@@ -81,6 +81,8 @@ const bootedFile = "booted"
 // engine does not finish.
 const (
 	shutdownSlack = 2 * time.Second // beyond the longest grace
+	leaveGrace    = 2 * time.Second // for what is being written
+	keeperGrace   = time.Second     // for an answer of the keeper's
 	serverGrace   = time.Second
 	teeGrace      = time.Second
 )
@@ -155,8 +157,10 @@ func (a *app) assemble() error {
 		return a.tee.Close(ctx)
 	})
 	a.fleet = supervisor.New(a.fleetOptions())
-	a.onExit("fleet", func() error { a.fleet.Leave(); return nil })
-	listener, err := net.FileListener(os.NewFile(uintptr(a.Listener), "control socket"))
+	a.onExit("fleet", func() error { a.leave(); return nil })
+	socket := os.NewFile(uintptr(a.Listener), "control socket")
+	listener, err := net.FileListener(socket) // of a duplicate
+	_ = socket.Close()
 	if err != nil {
 		return fmt.Errorf("cannot listen on the control socket: %w", err)
 	}
@@ -231,27 +235,27 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var parts sync.WaitGroup
-	parts.Go(func() { a.report(ctx, "control API", a.server.Run(ctx)) })
+	ended := make(chan error, 2) // of what an engine is nothing without
+	parts.Go(func() { ended <- a.server.Run(ctx) })
 	parts.Go(func() { a.report(ctx, "profile watch", a.fleet.Watch(ctx)) })
 	parts.Go(func() { a.report(ctx, "lease", a.beat(ctx)) })
 	defer parts.Wait()
 	defer cancel()
 	if err := a.startMain(ctx); err != nil {
-		return err
+		return a.giveUp(err)
 	}
 	if !returning {
 		parts.Go(func() { a.announce(ctx) })
 	}
 	asked := make(chan struct{})
-	gone := make(chan error, 1)
-	parts.Go(func() { gone <- a.fleet.Run(ctx, sync.OnceFunc(func() { close(asked) })) })
+	parts.Go(func() { ended <- a.fleet.Run(ctx, sync.OnceFunc(func() { close(asked) })) })
 	select {
 	case <-asked:
 		return a.shutdown()
 	case <-ctx.Done():
 		a.log.Info("engine leaves, gateways stay")
 		return nil
-	case err := <-gone:
+	case err := <-ended:
 		return err
 	}
 }
@@ -293,15 +297,6 @@ func (a *app) prepareHome() error {
 			return err
 		}
 	}
-	scan, err := a.home.Scan()
-	if err != nil {
-		return err
-	}
-	if config.BeyondLoopback(a.Settings.APIServerHost) {
-		for _, e := range scan.Entries {
-			a.ensureKey(e.Name)
-		}
-	}
 	if os.Getuid() == 0 && a.Container {
 		refused, err := a.home.ChownFixed(int(a.Identity.UID), int(a.Identity.GID))
 		for _, r := range refused {
@@ -310,19 +305,6 @@ func (a *app) prepareHome() error {
 		return err
 	}
 	return nil
-}
-
-// ensureKey gives a profile that will serve beyond loopback a key if it has
-// none.
-func (a *app) ensureKey(n profile.Name) {
-	p, err := a.home.Profile(n)
-	if err == nil {
-		defer p.Close()
-		_, err = p.EnsureAPIKey()
-	}
-	if err != nil {
-		a.log.Warn("no API key written", "profile", string(n), "error", err)
-	}
 }
 
 // ensure makes a wanted profile if that was allowed.
@@ -374,21 +356,58 @@ func (a *app) beat(ctx context.Context) error {
 	}
 }
 
-// shutdown stops everything and tells the keeper that it is down.
+// The exit codes of a shell that cannot run its command.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// giveUp ends everything if it was the main program that could not be run:
+// another engine could not run it either.
+func (a *app) giveUp(err error) error {
+	spawn, ok := errors.AsType[*engine.SpawnError](err)
+	if !ok {
+		return err
+	}
+	fmt.Fprintf(a.Stderr, "✗ %v\n", spawn)
+	code := exitNotExecutable
+	if errors.Is(spawn, os.ErrNotExist) {
+		code = exitNotFound
+	}
+	return a.stopAll(code)
+}
+
+// shutdown stops everything because the keeper says so.
 func (a *app) shutdown() error {
-	grace := a.fleet.LongestGrace() + shutdownSlack
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	ctx, cancel := context.WithTimeout(context.Background(), keeperGrace)
 	defer cancel()
 	if err := a.runner.AckShutdown(ctx); err != nil {
 		return err
 	}
+	return a.stopAll(0)
+}
+
+// stopAll stops every gateway and tells the keeper that all is down.
+func (a *app) stopAll(code int) error {
+	grace := a.fleet.LongestGrace() + shutdownSlack
 	a.log.Info("shutting down", "grace", grace.String())
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
 	a.fleet.Shutdown(ctx)
-	a.fleet.Leave()
-	if err := a.runner.Exit(ctx, 0); err != nil && !errors.Is(err, engine.ErrGone) {
+	a.leave()
+	last, cancel := context.WithTimeout(context.Background(), keeperGrace)
+	defer cancel()
+	if err := a.runner.Exit(last, code); err != nil && !errors.Is(err, engine.ErrGone) {
 		return err
 	}
 	return nil
+}
+
+// leave lets go of the fleet.
+func (a *app) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveGrace)
+	defer cancel()
+	a.fleet.Leave(ctx)
 }
 
 // dropTime leaves the time to whatever reads our stderr.

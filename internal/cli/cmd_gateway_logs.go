@@ -53,7 +53,7 @@ func (e *env) logs(ctx context.Context, at place, name profile.Name, n int, foll
 		err = e.lastLogLines(dir, n)
 	}
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return nil // told to end: that is how following ends
 	case errors.Is(err, fs.ErrNotExist):
 		return e.noLog(at, name)

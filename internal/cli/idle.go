@@ -15,8 +15,8 @@ func (e *env) idle(ctx context.Context) error {
 		return nil
 	}
 	if path, err := exec.LookPath("sleep"); err == nil {
-		err = unix.Exec(path, []string{"sleep", "infinity"}, e.environ)
-		e.note("cannot execute %s (%v): waiting in this process\n", path, err)
+		failed := unix.Exec(path, []string{"sleep", "infinity"}, e.environ)
+		e.note("cannot execute %s (%v): waiting in this process\n", path, failed)
 	}
 	<-ctx.Done()
 	return nil

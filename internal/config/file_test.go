@@ -51,7 +51,7 @@ func TestParseFile(t *testing.T) {
 		{"full", full, config.File{Gateway: config.Gateway{
 			Command: []string{"agent", "--port", "8642", "yes"},
 			Env:     map[string]string{"LOG": "debug", "FLAG": "true", "EMPTY": ""},
-			Port:    9000, Host: "0.0.0.0", Restart: config.RestartOnFailure,
+			Port:    9000, Host: "0.0.0.0", Restart: profile.RestartOnFailure,
 			Ready:        config.Ready{Kind: config.ReadyHTTP, Path: "/health?deep=1"},
 			StartTimeout: 2 * time.Minute, StopTimeout: 15 * time.Second,
 			Logs: config.Logs{MaxSize: 2_000_000, MaxFiles: 3},

@@ -12,7 +12,7 @@ type Gateway struct {
 	Env     map[string]string // added to the gateway's environment
 	Port    int               // 0: not said, or "auto"
 	Host    string            // the address to serve on, "" when not said
-	Restart Restart           // default RestartAlways
+	Restart profile.Restart   // default profile.RestartAlways
 	Ready   Ready             // zero: by the command, see [Ready.Or]
 	// StartTimeout is how long a gateway may take to be ready; default 90 s.
 	StartTimeout time.Duration
@@ -21,16 +21,6 @@ type Gateway struct {
 	StopTimeout time.Duration
 	Logs        Logs
 }
-
-// Restart says which ends of a gateway it is started again after.
-type Restart string
-
-// The restart policies.
-const (
-	RestartAlways    Restart = "always"
-	RestartOnFailure Restart = "on-failure"
-	RestartNever     Restart = "never"
-)
 
 // Ready says how it is known that a gateway serves. Path is of [ReadyHTTP].
 type Ready struct {
@@ -91,7 +81,7 @@ type Model struct {
 // DefaultGateway is a gateway about which nothing is said.
 func DefaultGateway() Gateway {
 	return Gateway{
-		Restart:      RestartAlways,
+		Restart:      profile.RestartAlways,
 		StartTimeout: DefaultStartTimeout,
 		Logs:         Logs{MaxSize: DefaultLogSize, MaxFiles: DefaultLogFiles},
 	}

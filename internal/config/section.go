@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"hermes/internal/profile"
 )
 
 // gatewayKeys are the settings of `gateway:`.
@@ -164,16 +166,17 @@ func (r *reader) host(n *yaml.Node, key string, to *string) {
 	*to = text
 }
 
-func (r *reader) restart(n *yaml.Node, key string, to *Restart) {
+func (r *reader) restart(n *yaml.Node, key string, to *profile.Restart) {
 	text, ok := r.scalar(n, key)
 	if !ok {
 		return
 	}
-	switch p := Restart(text); p {
-	case RestartAlways, RestartOnFailure, RestartNever:
+	switch p := profile.Restart(text); p {
+	case profile.RestartAlways, profile.RestartOnFailure, profile.RestartNever:
 		*to = p
 	default:
-		r.errorf(n, "%s: %q is not one of %s, %s, %s", key, clip(text), RestartAlways, RestartOnFailure, RestartNever)
+		r.errorf(n, "%s: %q is not one of %s, %s, %s", key, clip(text),
+			profile.RestartAlways, profile.RestartOnFailure, profile.RestartNever)
 	}
 }
 

@@ -100,7 +100,7 @@ func TestWhatARunIsGiven(t *testing.T) {
 		ps -o sid= -p $$ >sid 2>/dev/null || cut -d' ' -f6 /proc/$$/stat >sid
 		pwd >cwd
 		exec sleep 1000`))
-	for _, line := range strings.Split(f.file("flags"), "\n") {
+	for line := range strings.SplitSeq(f.file("flags"), "\n") {
 		octal, ok := strings.CutPrefix(line, "flags:\t")
 		if !ok {
 			continue

@@ -66,7 +66,6 @@ type world struct {
 	watch    bool // start timer armed
 	grace    bool // grace timer armed
 	retry    bool // retry timer armed
-	copies   int  // runs alive at once
 	failures int
 }
 
@@ -147,6 +146,7 @@ func (w *world) happen(t *rapid.T, e Event) {
 		w.alive = false
 	case RetryDue:
 		w.retry = false
+	default: // the table alone says what follows
 	}
 	w.feed(t, e)
 }

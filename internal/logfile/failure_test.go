@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/testkit"
 )
 
 // TestObstacles plants something where the log is to be: it is left alone, the
@@ -87,14 +89,14 @@ func must(t testing.TB, err error) {
 }
 
 func TestLinksAreFollowedUpToHome(t *testing.T) {
-	real, link := t.TempDir(), filepath.Join(t.TempDir(), "home")
-	must(t, os.Symlink(real, link))
+	target, link := t.TempDir(), filepath.Join(t.TempDir(), "home")
+	must(t, os.Symlink(target, link))
 	l := openLog(t, Options{Dir: filepath.Join(link, "logs"), Home: link})
 	write(t, l, "a\n")
 	if s := l.Stats(); s.Lost != 0 {
 		t.Errorf("%+v", s)
 	}
-	if got := unstamped(t, content(t, filepath.Join(real, "logs"))); got != "a\n" {
+	if got := unstamped(t, content(t, filepath.Join(target, "logs"))); got != "a\n" {
 		t.Errorf("%q", got)
 	}
 	l = openLog(t, Options{Dir: filepath.Join(link, "logs")})
@@ -265,7 +267,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	out, err := cmd.Output()
 	if errors.Is(err, fs.ErrPermission) || strings.Contains(string(out), "cannot mount") {
-		t.Skipf("no mount in a user namespace here: %v %s", err, out)
+		testkit.Unavailable(t, "no mount in a user namespace here: %v %s", err, out)
 	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

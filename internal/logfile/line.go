@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-var newline = []byte{'\n'}
+func newline() []byte { return []byte{'\n'} }
 
 // maxTeeLine is where a long line is divided in the tee, as Docker divides it.
 const maxTeeLine = 16 << 10
@@ -34,7 +34,7 @@ func (s *stream) write(p, stamp []byte) {
 	defer s.pool.chunks.Put(buf)
 	out := buf[:0]
 	for len(p) > 0 {
-		line, rest, ended := bytes.Cut(p, newline)
+		line, rest, ended := bytes.Cut(p, newline())
 		if space := maxTeeLine - len(s.partial); len(line) > space {
 			space -= runeTail(p, space)
 			line, rest, ended = p[:space], p[space:], true

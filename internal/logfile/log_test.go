@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"hermes/internal/testkit"
 )
 
 func TestLinesAreStamped(t *testing.T) {
@@ -229,7 +231,7 @@ func TestOpenRefusesOptionsThatCannotWork(t *testing.T) {
 
 func TestOwnerGetsWhatIsMade(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away")
+		testkit.Unavailable(t, "only root can give files away")
 	}
 	home := t.TempDir()
 	dir := filepath.Join(home, "logs", "gateways", "coder")

@@ -158,7 +158,7 @@ func (c *cursor) read(most int64, emit func(line string) error) error {
 // split emits the lines that end in p, and keeps the rest.
 func (c *cursor) split(p []byte, emit func(line string) error) error {
 	for len(p) > 0 {
-		line, rest, ended := bytes.Cut(p, newline)
+		line, rest, ended := bytes.Cut(p, newline())
 		if space := maxLine - len(c.partial); len(line) > space {
 			line, rest, ended = p[:space], p[space:], true
 		}

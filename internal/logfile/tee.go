@@ -94,7 +94,7 @@ func (t *Tee) Close(ctx context.Context) error {
 func (t *Tee) add(lines, stamp []byte) {
 	t.mu.Lock()
 	if t.closed || len(t.pending)+len(lines) > teeLimit {
-		n := int64(bytes.Count(lines, newline))
+		n := int64(bytes.Count(lines, newline()))
 		t.stats.Lost += n
 		t.gap += n
 		t.mu.Unlock()
@@ -157,7 +157,7 @@ func (t *Tee) wrote(p []byte, n int, err error) {
 	defer t.mu.Unlock()
 	t.stats.Bytes += int64(n)
 	if err != nil {
-		t.stats.Lost += int64(bytes.Count(p[n:], newline))
+		t.stats.Lost += int64(bytes.Count(p[n:], newline()))
 		t.stats.LastError = err.Error()
 	}
 	t.spare = p

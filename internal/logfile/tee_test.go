@@ -106,7 +106,7 @@ func FuzzLine(f *testing.F) {
 	f.Add([]byte("\x1b]52;c;\x07\r\n\u009b\u2029\xc2"))
 	f.Add([]byte("\"\\\xff\xfe\u202e\ufffd"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		line = bytes.ReplaceAll(line, newline, []byte(" "))
+		line = bytes.ReplaceAll(line, newline(), []byte(" "))
 		for _, format := range []Format{Plain, JSON} {
 			got := string(format.append(nil, []byte(testStamp), "coder", line))
 			body, ended := strings.CutSuffix(got, "\n")

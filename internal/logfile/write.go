@@ -160,7 +160,7 @@ func (l *Log) markGapLocked(now time.Time) error {
 
 // failLocked notes why the file cannot be written and lets it rest.
 func (l *Log) failLocked(now time.Time, err error) {
-	if err == errWaiting {
+	if errors.Is(err, errWaiting) {
 		return
 	}
 	why := err.Error()

@@ -65,6 +65,17 @@ const (
 	HealthUnknown  Health = "unknown"
 )
 
+// Restart says after which ends a gateway is started again: the key
+// gateway.restart. Exit 78 parks it whatever the policy.
+type Restart string
+
+// The restart policies; Always is the default.
+const (
+	RestartAlways    Restart = "always"
+	RestartOnFailure Restart = "on-failure"
+	RestartNever     Restart = "never"
+)
+
 // Exit codes with a meaning of their own, from sysexits.h.
 const (
 	ExitConfig   = 78 // EX_CONFIG: its configuration is wrong
@@ -135,8 +146,11 @@ type Supervision struct {
 	Run        uint64 `json:"run,omitempty"` // generation of the latest spawn
 	// ReadyAt is when the latest run became ready; zero if it has not.
 	ReadyAt time.Time `json:"ready_at,omitzero"`
-	Port       int    `json:"port,omitempty"`
-	Exits      []Exit `json:"exits,omitempty"` // oldest first, at most MaxExits
+	// Health is what the latest run said of itself; a supervisor that comes
+	// back cannot ask again.
+	Health Health `json:"health,omitempty"`
+	Port   int    `json:"port,omitempty"`
+	Exits  []Exit `json:"exits,omitempty"` // oldest first, at most MaxExits
 }
 
 // AddExit appends e unless the run it belongs to is on record already, and

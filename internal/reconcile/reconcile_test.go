@@ -50,79 +50,133 @@ func TestBoot(t *testing.T) {
 		prior   string
 		exit    string
 	}{
-		{name: "intent running, nothing else known", profile: wanted(reconcile.Profile{}),
-			logged: "started", resume: reconcile.Up, prior: "running", exit: "unknown"},
-		{name: "running, power cut", profile: observed(profile.StateRunning, 7),
-			logged: "started", resume: reconcile.Up, prior: "running", exit: "unclean"},
-		{name: "interrupted start", profile: observed(profile.StateStarting, 7),
-			logged: "started", resume: reconcile.Up, prior: "starting", exit: "unclean"},
-		{name: "shutdown", profile: observed(profile.StateStopped, 7, profile.Exit{Code: -1, Signal: "SIGTERM", Asked: true}),
-			logged: "started", resume: reconcile.Up, prior: "stopped", exit: "clean"},
+		{
+			name: "intent running, nothing else known", profile: wanted(reconcile.Profile{}),
+			logged: "started", resume: reconcile.Up, prior: "running", exit: "unknown",
+		},
+		{
+			name: "running, power cut", profile: observed(profile.StateRunning, 7),
+			logged: "started", resume: reconcile.Up, prior: "running", exit: "unclean",
+		},
+		{
+			name: "interrupted start", profile: observed(profile.StateStarting, 7),
+			logged: "started", resume: reconcile.Up, prior: "starting", exit: "unclean",
+		},
+		{
+			name: "shutdown", profile: observed(profile.StateStopped, 7, profile.Exit{Code: -1, Signal: "SIGTERM", Asked: true}),
+			logged: "started", resume: reconcile.Up, prior: "stopped", exit: "clean",
+		},
 		{name: "ended by itself, then the machine rebooted", profile: func() reconcile.Profile {
 			p := observed(profile.StateStopped, 7, profile.Exit{Code: 0})
 			p.Last.Ended = true
 			return p
 		}(), logged: "started", resume: reconcile.Up, prior: "stopped", exit: "clean"},
-		{name: "exit 78 keeps it parked", profile: observed(profile.StateParked, 7, profile.Exit{Code: 78}),
-			logged: "registered", resume: reconcile.Park, prior: "parked", exit: "unclean"},
-		{name: "parked, but started by command since", profile: observed(profile.StateParked, 6, profile.Exit{Code: 78}),
-			logged: "started", resume: reconcile.Up, prior: "parked", exit: "unclean"},
-		{name: "crash loop keeps its backoff", profile: observed(profile.StateBackoff, 7, profile.Exit{Code: 1}),
-			logged: "started", resume: reconcile.Wait, prior: "backoff", exit: "unclean"},
-		{name: "intent stopped", profile: reconcile.Profile{IntentFile: reconcile.Valid, Intent: intent(profile.Stopped, 3)},
-			logged: "registered", resume: reconcile.Down, prior: "stopped", exit: "unknown"},
+		{
+			name: "exit 78 keeps it parked", profile: observed(profile.StateParked, 7, profile.Exit{Code: 78}),
+			logged: "registered", resume: reconcile.Park, prior: "parked", exit: "unclean",
+		},
+		{
+			name: "parked, but started by command since", profile: observed(profile.StateParked, 6, profile.Exit{Code: 78}),
+			logged: "started", resume: reconcile.Up, prior: "parked", exit: "unclean",
+		},
+		{
+			name: "crash loop keeps its backoff", profile: observed(profile.StateBackoff, 7, profile.Exit{Code: 1}),
+			logged: "started", resume: reconcile.Wait, prior: "backoff", exit: "unclean",
+		},
+		{
+			name: "intent stopped", profile: reconcile.Profile{IntentFile: reconcile.Valid, Intent: intent(profile.Stopped, 3)},
+			logged: "registered", resume: reconcile.Down, prior: "stopped", exit: "unknown",
+		},
 		{name: "intent stopped wins over the original's file", profile: func() reconcile.Profile {
 			p := legacy("running", "running")
 			p.IntentFile, p.Intent = reconcile.Valid, intent(profile.Stopped, 3)
 			return p
 		}(), logged: "registered", resume: reconcile.Down, prior: "stopped", exit: "unknown"},
-		{name: "original: running", profile: legacy("", "running"),
-			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "running", exit: "unknown"},
-		{name: "original: degraded", profile: legacy("", "degraded"),
-			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "degraded", exit: "unknown"},
-		{name: "original: draining", profile: legacy("", "draining"),
-			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "draining", exit: "unknown"},
-		{name: "original: desired_state wins", profile: legacy("running", "stopped"),
-			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "stopped", exit: "unknown"},
-		{name: "original: desired_state wins, downwards", profile: legacy("stopped", "running"),
-			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "running", exit: "unknown"},
-		{name: "original: stopped", profile: legacy("", "stopped"),
-			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "stopped", exit: "unknown"},
-		{name: "original: starting", profile: legacy("", "starting"),
-			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "starting", exit: "unknown"},
-		{name: "original: startup_failed", profile: legacy("", "startup_failed"),
-			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "startup_failed", exit: "unknown"},
-		{name: "original: none", profile: reconcile.Profile{},
-			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "none", exit: "unknown"},
-		{name: "original: corrupt", profile: reconcile.Profile{LegacyFile: reconcile.Corrupt},
-			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "corrupt", exit: "unknown"},
-		{name: "original: a hostile word", profile: legacy("", "running\naction=started"),
-			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "corrupt", exit: "unknown"},
+		{
+			name: "original: running", profile: legacy("", "running"),
+			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "running", exit: "unknown",
+		},
+		{
+			name: "original: degraded", profile: legacy("", "degraded"),
+			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "degraded", exit: "unknown",
+		},
+		{
+			name: "original: draining", profile: legacy("", "draining"),
+			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "draining", exit: "unknown",
+		},
+		{
+			name: "original: desired_state wins", profile: legacy("running", "stopped"),
+			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "stopped", exit: "unknown",
+		},
+		{
+			name: "original: desired_state wins, downwards", profile: legacy("stopped", "running"),
+			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "running", exit: "unknown",
+		},
+		{
+			name: "original: stopped", profile: legacy("", "stopped"),
+			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "stopped", exit: "unknown",
+		},
+		{
+			name: "original: starting", profile: legacy("", "starting"),
+			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "starting", exit: "unknown",
+		},
+		{
+			name: "original: startup_failed", profile: legacy("", "startup_failed"),
+			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "startup_failed", exit: "unknown",
+		},
+		{
+			name: "original: none", profile: reconcile.Profile{},
+			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "none", exit: "unknown",
+		},
+		{
+			name: "original: corrupt", profile: reconcile.Profile{LegacyFile: reconcile.Corrupt},
+			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "corrupt", exit: "unknown",
+		},
+		{
+			name: "original: a hostile word", profile: legacy("", "running\naction=started"),
+			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "corrupt", exit: "unknown",
+		},
 		{name: "intent corrupt: the original's file decides", profile: func() reconcile.Profile {
 			p := legacy("", "running")
 			p.IntentFile = reconcile.Corrupt
 			return p
 		}(), logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "corrupt", exit: "unknown"},
-		{name: "intent unreadable", profile: reconcile.Profile{IntentFile: reconcile.Unreadable},
-			logged: "registered", resume: reconcile.Outside, prior: "unreadable", exit: "unknown"},
-		{name: "observation unreadable", profile: wanted(reconcile.Profile{LastFile: reconcile.Unreadable}),
-			logged: "registered", resume: reconcile.Outside, prior: "unreadable", exit: "unknown"},
-		{name: "original unreadable and no intent", profile: reconcile.Profile{LegacyFile: reconcile.Unreadable},
-			logged: "registered", resume: reconcile.Outside, prior: "unreadable", exit: "unknown"},
-		{name: "original unreadable, intent known", profile: wanted(reconcile.Profile{LegacyFile: reconcile.Unreadable}),
-			logged: "started", resume: reconcile.Up, prior: "running", exit: "unknown"},
-		{name: "the container's command starts it", profile: reconcile.Profile{IntentFile: reconcile.Valid, Intent: intent(profile.Stopped, 3)},
+		{
+			name: "intent unreadable", profile: reconcile.Profile{IntentFile: reconcile.Unreadable},
+			logged: "registered", resume: reconcile.Outside, prior: "unreadable", exit: "unknown",
+		},
+		{
+			name: "observation unreadable", profile: wanted(reconcile.Profile{LastFile: reconcile.Unreadable}),
+			logged: "registered", resume: reconcile.Outside, prior: "unreadable", exit: "unknown",
+		},
+		{
+			name: "original unreadable and no intent", profile: reconcile.Profile{LegacyFile: reconcile.Unreadable},
+			logged: "registered", resume: reconcile.Outside, prior: "unreadable", exit: "unknown",
+		},
+		{
+			name: "original unreadable, intent known", profile: wanted(reconcile.Profile{LegacyFile: reconcile.Unreadable}),
+			logged: "started", resume: reconcile.Up, prior: "running", exit: "unknown",
+		},
+		{
+			name: "the container's command starts it", profile: reconcile.Profile{IntentFile: reconcile.Valid, Intent: intent(profile.Stopped, 3)},
 			world:  reconcile.World{Commands: []reconcile.Command{{Profile: "coder"}}},
-			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "stopped", exit: "unknown"},
-		{name: "the container's command unparks it", profile: observed(profile.StateParked, 7),
+			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "stopped", exit: "unknown",
+		},
+		{
+			name: "the container's command unparks it", profile: observed(profile.StateParked, 7),
 			world:  reconcile.World{Commands: []reconcile.Command{{Profile: "coder"}}},
-			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "parked", exit: "unknown"},
-		{name: "the container's command runs it in the foreground", profile: wanted(reconcile.Profile{}),
+			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "parked", exit: "unknown",
+		},
+		{
+			name: "the container's command runs it in the foreground", profile: wanted(reconcile.Profile{}),
 			world:  reconcile.World{Commands: []reconcile.Command{{Profile: "coder", Foreground: true}}},
-			logged: "registered", resume: reconcile.Outside, prior: "running", exit: "unknown"},
-		{name: "named by up", profile: reconcile.Profile{},
+			logged: "registered", resume: reconcile.Outside, prior: "running", exit: "unknown",
+		},
+		{
+			name: "named by up", profile: reconcile.Profile{},
 			world:  reconcile.World{Wanted: []profile.Name{"coder"}},
-			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "none", exit: "unknown"},
+			logged: "started", resume: reconcile.Up, writes: profile.Running, prior: "none", exit: "unknown",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -217,13 +271,22 @@ func TestWatch(t *testing.T) {
 		want  []step
 	}{
 		{"nothing changed", reconcile.World{Found: []reconcile.Profile{at("default", 1), at("coder", 2), at("writer", 3)}}, nil},
-		{"made by hand", reconcile.World{Found: []reconcile.Profile{at("default", 1), at("coder", 2), at("writer", 3), at("a", 4)}},
-			[]step{{reconcile.Register, "a", ""}}},
-		{"mv", reconcile.World{Found: []reconcile.Profile{at("default", 1), at("zed", 2), at("writer", 3)}, Gone: []profile.Name{"coder"}},
-			[]step{{reconcile.Rename, "zed", "coder"}}},
+		{
+			"made by hand",
+			reconcile.World{Found: []reconcile.Profile{at("default", 1), at("coder", 2), at("writer", 3), at("a", 4)}},
+			[]step{{reconcile.Register, "a", ""}},
+		},
+		{
+			"mv",
+			reconcile.World{Found: []reconcile.Profile{at("default", 1), at("zed", 2), at("writer", 3)}, Gone: []profile.Name{"coder"}},
+			[]step{{reconcile.Rename, "zed", "coder"}},
+		},
 		{"unseen but unproven", reconcile.World{Found: []reconcile.Profile{at("default", 1), at("writer", 3)}}, nil},
-		{"proven removed", reconcile.World{Found: []reconcile.Profile{at("default", 1), at("writer", 3)}, Gone: []profile.Name{"coder"}},
-			[]step{{reconcile.Unregister, "coder", ""}}},
+		{
+			"proven removed",
+			reconcile.World{Found: []reconcile.Profile{at("default", 1), at("writer", 3)}, Gone: []profile.Name{"coder"}},
+			[]step{{reconcile.Unregister, "coder", ""}},
+		},
 		{"removed, but back", reconcile.World{Found: []reconcile.Profile{at("default", 1), at("coder", 9), at("writer", 3)}, Gone: []profile.Name{"coder"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

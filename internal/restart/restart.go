@@ -10,16 +10,6 @@ import (
 	"hermes/internal/profile"
 )
 
-// Policy is the key gateway.restart.
-type Policy string
-
-// The policies. Always is the default.
-const (
-	Always    Policy = "always"
-	OnFailure Policy = "on-failure"
-	Never     Policy = "never"
-)
-
 // The numbers of the backoff. They are part of the contract with operators:
 // docs/reference/files.md states them.
 const (
@@ -50,11 +40,11 @@ const (
 
 // Decide judges the run that ended with last. history holds the exits before
 // it, oldest first.
-func Decide(p Policy, history []profile.Exit, last profile.Exit) Verdict {
+func Decide(p profile.Restart, history []profile.Exit, last profile.Exit) Verdict {
 	switch {
 	case last.Code == profile.ExitConfig:
 		return Park
-	case p == Never, p == OnFailure && last.Code == 0:
+	case p == profile.RestartNever, p == profile.RestartOnFailure && last.Code == 0:
 		return Stay
 	case last.Code == profile.ExitTempFail:
 		if askedRecently(history, last.At) < AskedLimit {
@@ -67,11 +57,12 @@ func Decide(p Policy, history []profile.Exit, last profile.Exit) Verdict {
 	return Backoff
 }
 
-// askedRecently counts the exits 75 within the window that ends at now.
+// askedRecently counts the exits 75 within the window that ends at now. One
+// after a stop asked for nothing: the gateway only kept its habit.
 func askedRecently(history []profile.Exit, now time.Time) int {
 	n := 0
 	for _, e := range history {
-		if e.Code == profile.ExitTempFail && now.Sub(e.At) < AskedWindow {
+		if e.Code == profile.ExitTempFail && !e.Asked && now.Sub(e.At) < AskedWindow {
 			n++
 		}
 	}

@@ -18,28 +18,33 @@ func TestDecide(t *testing.T) {
 		}
 		return h
 	}
+	stopped := asked(3*time.Second, 2*time.Second, time.Second)
+	for i := range stopped {
+		stopped[i].Asked = true
+	}
 	tests := []struct {
 		name    string
-		policy  restart.Policy
+		policy  profile.Restart
 		history []profile.Exit
 		exit    profile.Exit
 		want    restart.Verdict
 	}{
-		{"config parks", restart.Always, nil, profile.Exit{Code: 78}, restart.Park},
-		{"config parks whatever the policy", restart.Never, nil, profile.Exit{Code: 78}, restart.Park},
-		{"config parks even after a healthy run", restart.Always, nil, profile.Exit{Code: 78, Healthy: true}, restart.Park},
-		{"crash backs off", restart.Always, nil, profile.Exit{Code: 1}, restart.Backoff},
-		{"signal backs off", restart.OnFailure, nil, profile.Exit{Code: -1, Signal: "SIGKILL"}, restart.Backoff},
-		{"crash of a healthy run", restart.Always, nil, profile.Exit{Code: 1, Healthy: true}, restart.Again},
-		{"clean end, always", restart.Always, nil, profile.Exit{Code: 0, Healthy: true}, restart.Again},
-		{"clean end at once, always", restart.Always, nil, profile.Exit{Code: 0}, restart.Backoff},
-		{"clean end, on-failure", restart.OnFailure, nil, profile.Exit{Code: 0, Healthy: true}, restart.Stay},
-		{"crash, never", restart.Never, nil, profile.Exit{Code: 1, Healthy: true}, restart.Stay},
-		{"asks, never", restart.Never, nil, profile.Exit{Code: 75}, restart.Stay},
-		{"asks, first", restart.Always, nil, profile.Exit{Code: 75, At: now}, restart.Again},
-		{"asks, third", restart.Always, asked(50*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Again},
-		{"asks, fourth within a minute", restart.Always, asked(50*time.Second, 2*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Backoff},
-		{"asks, fourth but slowly", restart.Always, asked(60*time.Second, 2*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Again},
+		{"config parks", profile.RestartAlways, nil, profile.Exit{Code: 78}, restart.Park},
+		{"config parks whatever the policy", profile.RestartNever, nil, profile.Exit{Code: 78}, restart.Park},
+		{"config parks even after a healthy run", profile.RestartAlways, nil, profile.Exit{Code: 78, Healthy: true}, restart.Park},
+		{"crash backs off", profile.RestartAlways, nil, profile.Exit{Code: 1}, restart.Backoff},
+		{"signal backs off", profile.RestartOnFailure, nil, profile.Exit{Code: -1, Signal: "SIGKILL"}, restart.Backoff},
+		{"crash of a healthy run", profile.RestartAlways, nil, profile.Exit{Code: 1, Healthy: true}, restart.Again},
+		{"clean end, always", profile.RestartAlways, nil, profile.Exit{Code: 0, Healthy: true}, restart.Again},
+		{"clean end at once, always", profile.RestartAlways, nil, profile.Exit{Code: 0}, restart.Backoff},
+		{"clean end, on-failure", profile.RestartOnFailure, nil, profile.Exit{Code: 0, Healthy: true}, restart.Stay},
+		{"crash, never", profile.RestartNever, nil, profile.Exit{Code: 1, Healthy: true}, restart.Stay},
+		{"asks, never", profile.RestartNever, nil, profile.Exit{Code: 75}, restart.Stay},
+		{"asks, first", profile.RestartAlways, nil, profile.Exit{Code: 75, At: now}, restart.Again},
+		{"asks, third", profile.RestartAlways, asked(50*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Again},
+		{"asks, fourth within a minute", profile.RestartAlways, asked(50*time.Second, 2*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Backoff},
+		{"asks, and was told to stop three times before", profile.RestartAlways, stopped, profile.Exit{Code: 75, At: now}, restart.Again},
+		{"asks, fourth but slowly", profile.RestartAlways, asked(60*time.Second, 2*time.Second, time.Second), profile.Exit{Code: 75, At: now}, restart.Again},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -174,6 +174,6 @@ func (s *Server) Run(ctx context.Context) error {
 		s.killNow()
 		<-idle
 	}
-	<-served
+	<-served //nolint:errcheck // told already
 	return failed
 }

@@ -151,8 +151,11 @@ func TestActionFails(t *testing.T) {
 		status int
 		want   string
 	}{
-		"returned": {api.ActionResult{Gateway: coder("parked")}, fault.New(fault.GatewayFailed, "exit 78").WithHint("hermes why coder"), 409,
-			`"state":"parked"`},
+		"returned": {
+			api.ActionResult{Gateway: coder("parked")},
+			fault.New(fault.GatewayFailed, "exit 78").WithHint("hermes why coder"), 409,
+			`"state":"parked"`,
+		},
 		"bare":      {api.ActionResult{}, fault.NotRegistered("coder"), 404, `"slot":"gateway-coder"`},
 		"in result": {full, nil, 409, `"error":{"code":"port_taken","message":"m","hint":"h"}`},
 		"timeout":   {api.ActionResult{}, fault.New(fault.GatewayTimeout, "not ready in 90 s"), 504, `"code":"gateway_timeout"`},

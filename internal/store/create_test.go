@@ -15,6 +15,23 @@ import (
 	"hermes/internal/store"
 )
 
+// TestCreateHome: what hermes makes above a home can be passed through by
+// whoever gateways run as; the home itself is private.
+func TestCreateHome(t *testing.T) {
+	base := t.TempDir()
+	path := filepath.Join(base, "opt", "data")
+	for range 2 { // the second finds it there
+		h, err := store.Create(path)
+		must(t, err)
+		must(t, h.Close())
+	}
+	for dir, mode := range map[string]os.FileMode{filepath.Dir(path): 0o755, path: 0o700} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", dir, info.Mode(), err)
+		}
+	}
+}
+
 func TestCreateProfile(t *testing.T) {
 	h := newHome(t)
 	path, err := h.CreateProfile("coder")

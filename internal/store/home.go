@@ -78,11 +78,19 @@ func OpenReadOnly(path string) (*Home, error) {
 	return h, nil
 }
 
+// parentMode is that of the parents of a home: whoever gateways run as has to
+// pass through them.
+const parentMode = 0o755
+
 // Create is [Open] for a home that need not exist: it and its missing parents
 // are made.
 func Create(path string) (*Home, error) {
 	if path != "" {
-		if err := os.MkdirAll(path, dirMode); err != nil {
+		err := os.MkdirAll(filepath.Dir(path), parentMode)
+		if err == nil {
+			err = os.MkdirAll(path, dirMode)
+		}
+		if err != nil {
 			return nil, homeFault("create", path, err)
 		}
 	}

@@ -53,6 +53,7 @@ func (s FileState) String() string {
 		return "valid"
 	case Corrupt:
 		return "corrupt"
+	case Unreadable:
 	}
 	return "unreadable"
 }

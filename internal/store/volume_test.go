@@ -10,6 +10,7 @@ import (
 	"hermes/internal/fault"
 	"hermes/internal/profile"
 	"hermes/internal/store"
+	"hermes/internal/testkit"
 )
 
 // A volume that is full, then one that is mounted read-only: every write says
@@ -17,7 +18,7 @@ import (
 func TestFullAndReadOnlyVolume(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("cannot mount a small volume: %v", err)
+		testkit.Unavailable(t, "cannot mount a small volume: %v", err)
 	}
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	h, err := store.Create(dir + "/home")

@@ -2,13 +2,12 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"hermes/internal/config"
 	"hermes/internal/engine"
-	"hermes/internal/lifecycle"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
 	"hermes/internal/store"
@@ -28,33 +27,53 @@ type BootRequest struct {
 // lives is adopted or stopped, every gateway that is wanted starts. It returns
 // when all that is under way, not when it is done.
 func (f *Fleet) Boot(ctx context.Context, r BootRequest) error {
+	f.scanMu.Lock()
+	defer f.scanMu.Unlock()
 	runs, err := f.runner.List(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot ask the keeper what runs: %w", err)
 	}
 	scan, err := f.home.Scan()
 	if err != nil {
+		for _, run := range runs {
+			closeRun(run)
+		}
 		return err
 	}
 	w := f.observe(scan, runs)
 	f.profilesDir = scan.Profiles
-	if !r.Returning {
-		w.Wanted, w.Commands = r.Wanted, f.options.Commands
-		w.By = map[string]string{}
-		for _, n := range r.Wanted {
-			w.By[string(n)] = r.By
-		}
-		for _, c := range f.options.Commands {
-			w.By[string(c.Profile)] = "container command"
-		}
-	}
+	f.grant(&w, r)
 	plan := reconcile.Plan(w)
 	f.assignPorts(w.Found)
-	f.carryOut(plan, runs)
-	if r.Returning {
-		return nil
+	f.carryOut(ctx, plan, f.abandon(ctx, plan, runs))
+	if !r.Returning {
+		f.logBoot(plan)
 	}
-	return f.logBoot(plan)
+	return nil
+}
+
+// grant adds what this boot was asked for. A supervisor that comes back keeps
+// to what the container's command runs in the foreground, unless an operator
+// has had it started under this keeper, which is when it was last observed.
+func (f *Fleet) grant(w *reconcile.World, r BootRequest) {
+	for _, c := range f.options.Commands {
+		started := slices.ContainsFunc(w.Found, func(p reconcile.Profile) bool {
+			return p.Name == c.Profile && p.Last.Keeper == f.options.Keeper
+		})
+		if !r.Returning || c.Foreground && !started {
+			w.Commands = append(w.Commands, c)
+		}
+	}
+	if r.Returning {
+		return
+	}
+	w.Wanted, w.By = r.Wanted, map[string]string{}
+	for _, n := range r.Wanted {
+		w.By[string(n)] = r.By
+	}
+	for _, c := range f.options.Commands {
+		w.By[string(c.Profile)] = "container command"
+	}
 }
 
 // Plan is what a boot would do now, one line of container-boot.log each.
@@ -65,7 +84,8 @@ func Plan(home *store.Home, commands []reconcile.Command) ([]string, error) {
 	}
 	w := reconcile.World{Now: time.Now().UTC(), Skipped: skipped(scan), Commands: commands}
 	for _, e := range scan.Entries {
-		w.Found = append(w.Found, observeProfile(home, e))
+		p, _ := observeProfile(home, e)
+		w.Found = append(w.Found, p)
 	}
 	var lines []string
 	for _, line := range bootLines(reconcile.Plan(w), w.Now) {
@@ -74,13 +94,18 @@ func Plan(home *store.Home, commands []reconcile.Command) ([]string, error) {
 	return lines, nil
 }
 
-// Plan is what a boot would do now.
+// Plan is what a boot would do now. It changes nothing.
 func (f *Fleet) Plan(context.Context) ([]string, error) {
-	return Plan(f.home, f.options.Commands)
+	home, err := store.OpenReadOnly(f.home.Path())
+	if err != nil {
+		return nil, err
+	}
+	defer home.Close()
+	return Plan(home, f.options.Commands)
 }
 
-// observe collects the facts of a world in which the fleet has no slots yet,
-// or those it has.
+// observe collects the facts: of profiles that have a slot only that they are
+// there.
 func (f *Fleet) observe(scan store.Scan, runs []engine.Run) reconcile.World {
 	w := reconcile.World{
 		Now: time.Now().UTC(), Keeper: f.options.Keeper,
@@ -101,9 +126,31 @@ func (f *Fleet) observe(scan store.Scan, runs []engine.Run) reconcile.World {
 			w.Found = append(w.Found, reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID)})
 			continue
 		}
-		w.Found = append(w.Found, observeProfile(f.home, e))
+		p, err := observeProfile(f.home, e)
+		if err != nil {
+			f.log.Warn("state file not used", "profile", string(e.Name), "error", err)
+			f.notices.set(fileSetAside, e.Name, err)
+		}
+		if p.LegacyFile == reconcile.Corrupt && !w.Live[e.Name.Slot()] {
+			f.setAsideLegacy(e.Name) // the gateway's own, so not while it runs
+		}
+		w.Found = append(w.Found, p)
 	}
+	w.Found = append(w.Found, unseen(scan, w.Live)...)
 	return w
+}
+
+// unseen are profiles that cannot be looked at now although their gateway
+// runs: it is left alone, as one whose files cannot be read is.
+func unseen(scan store.Scan, live map[string]bool) []reconcile.Profile {
+	var all []reconcile.Profile
+	for _, s := range scan.Skipped {
+		name, err := profile.Parse(s.Name)
+		if s.Err != nil && err == nil && live[name.Slot()] {
+			all = append(all, reconcile.Profile{Name: name, IntentFile: reconcile.Unreadable, FileProblem: s.Reason})
+		}
+	}
+	return all
 }
 
 func skipped(scan store.Scan) []reconcile.Skip {
@@ -115,30 +162,33 @@ func skipped(scan store.Scan) []reconcile.Skip {
 }
 
 // carryOut does what was planned. Intents are on disk before anything starts.
-func (f *Fleet) carryOut(plan []reconcile.Action, runs []engine.Run) {
-	byKey := map[string][]engine.Run{}
-	for _, r := range runs {
-		byKey[r.Slot] = append(byKey[r.Slot], r)
-	}
+// runs are those the runner has, by slot.
+func (f *Fleet) carryOut(ctx context.Context, plan []reconcile.Action, runs map[string][]engine.Run) {
 	f.writeIntents(plan)
 	for _, a := range plan {
 		switch a.Kind {
 		case reconcile.Register:
-			f.register(a, byKey[a.Name.Slot()])
-			delete(byKey, a.Name.Slot())
+			f.register(a, runs[a.Name.Slot()])
 		case reconcile.Rename:
-			f.rename(a)
+			if f.retire(ctx, a.From, "its directory is now "+string(a.Name)) {
+				f.register(a, nil)
+			}
 		case reconcile.Unregister:
-			f.unregister(a.Name, "its profile was removed")
+			f.retire(ctx, a.Name, "its profile was removed")
 		case reconcile.Ignore:
 			f.log.Warn("not a profile", "entry", a.Skipped, "reason", a.Reason)
 		}
 	}
-	for _, left := range byKey {
-		for _, r := range left {
-			f.abandon(r)
-		}
+}
+
+// retire unregisters a slot whose profile has gone; the next look tries again
+// what does not work now.
+func (f *Fleet) retire(ctx context.Context, name profile.Name, why string) bool {
+	err := f.unregister(ctx, name, why)
+	if err != nil {
+		f.log.Warn("slot not removed", "profile", string(name), "error", err)
 	}
+	return err == nil
 }
 
 // writeIntents writes those a plan sets; one that cannot be written leaves its
@@ -162,138 +212,107 @@ func (f *Fleet) register(a reconcile.Action, runs []engine.Run) {
 	s.intent, s.last, s.reason = a.Intent, a.Last, a.Reason
 	s.last.Version = profile.SupervisionVersion
 	s.outside = a.Resume == reconcile.Outside
-	s.setup = f.readSetup(a.Name)
-	f.removeStale(a.Name)
+	lives := slices.ContainsFunc(runs, func(r engine.Run) bool { return r.Exit == nil })
+	s.setup = f.prepareProfile(a.Name, lives)
 	assigned := f.port(a.Name)
-	renumbered := assigned != 0 && assigned != s.last.Port
+	renumbered := assigned != 0 && assigned != s.last.Port && !lives
 	if renumbered {
 		s.last.Port = assigned
 	}
 	s.publish()
-	f.mu.Lock()
-	f.byName[a.Name] = s
-	f.mu.Unlock()
-	go s.loop() // ended by end, which waits for it
-	s.call(func() {
+	resumed := make(chan struct{})
+	s.post(func() { // before anybody else can post
+		defer close(resumed)
 		s.resume(a, runs)
 		if renumbered {
 			s.write() // a port is kept wherever the profile goes
 		}
 	})
-}
-
-// resume brings the slot to where the plan says, in its loop.
-func (s *slot) resume(a reconcile.Action, runs []engine.Run) {
-	run := s.pick(runs)
-	s.touch()
-	switch {
-	case run != nil && run.Exit == nil:
-		s.adopt(*run, a.Resume)
-	case run != nil:
-		s.endedUnseen(*run, a.Resume)
-	case a.Resume == reconcile.Up:
-		s.feed(lifecycle.Start)
-	case a.Resume == reconcile.Wait:
-		s.fresh = false
-		s.enter(lifecycle.Backoff)
-		s.retryAt(reconcile.RetryAt(s.last.NextRetryAt, time.Now()))
-	case a.Resume == reconcile.Park:
-		s.enter(lifecycle.Parked)
-	}
-}
-
-// pick chooses the run that matters: the living one, else the newest exit that
-// is not on record. The others are forgotten.
-func (s *slot) pick(runs []engine.Run) *engine.Run {
-	var best *engine.Run
-	for i := range runs {
-		r := &runs[i]
-		recorded := slices.ContainsFunc(s.last.Exits, func(e profile.Exit) bool { return e.Run == r.Generation })
-		switch {
-		case r.Exit != nil && recorded:
-			s.forgetLater(r.Generation)
-			closeRun(*r)
-		case best == nil:
-			best = r
-		case best.Exit != nil && (r.Exit == nil || r.Generation > best.Generation):
-			s.forgetLater(best.Generation)
-			closeRun(*best)
-			best = r
-		default:
-			s.forgetLater(r.Generation)
-			closeRun(*r)
+	if !f.add(s) {
+		for _, r := range runs {
+			closeRun(r)
 		}
-	}
-	return best
-}
-
-// found makes a run that outlived the last supervisor the slot's own, in the
-// state it was in.
-func (s *slot) found(r engine.Run) {
-	ctx, cancel := context.WithCancel(context.Background())
-	own := &run{Run: r, ctx: ctx, cancel: cancel, copied: make(chan struct{}), health: profile.HealthUnknown}
-	known := s.last.Run == r.Generation
-	if known {
-		own.readyAt = s.last.ReadyAt
-	}
-	s.fresh = false
-	restarting := s.last.Restarting && known
-	s.hold(own, false)
-	s.last.Restarting = restarting
-}
-
-// adopt goes on with a living run.
-func (s *slot) adopt(r engine.Run, how reconcile.Resume) {
-	s.found(r)
-	s.log.Info("adopted", "pid", r.PID)
-	s.reason = ""
-	if !s.run.readyAt.IsZero() {
-		if s.setup.ready.Kind != config.ReadyExec {
-			s.run.health = profile.HealthOK
-		}
-		s.enter(lifecycle.Running)
-	} else {
-		s.enter(lifecycle.Starting)
-		s.watch()
-	}
-	switch {
-	case how == reconcile.Down:
-		s.feed(lifecycle.Stop)
-	case s.last.Restarting:
-		s.feed(lifecycle.Restart)
-	}
-}
-
-// endedUnseen files an exit that nobody was there to see.
-func (s *slot) endedUnseen(r engine.Run, how reconcile.Resume) {
-	s.found(r)
-	switch {
-	case how == reconcile.Down, s.last.Restarting:
-		s.enter(lifecycle.Stopping)
-	case s.run.readyAt.IsZero():
-		s.state = lifecycle.Starting
-	default:
-		s.state = lifecycle.Running
-	}
-	s.exited(*r.Exit)
-}
-
-// abandon ends a run whose profile does not exist any more.
-func (f *Fleet) abandon(r engine.Run) {
-	closeRun(r)
-	if _, gateway := profile.FromSlot(r.Slot); !gateway {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
-	defer cancel()
-	if r.Exit == nil {
-		f.log.Warn("run without a profile killed", "slot", r.Slot, "pid", r.PID)
-		if err := f.runner.Signal(ctx, r.Slot, r.Generation, killSignal, true); err != nil {
-			f.log.Warn("cannot signal", "slot", r.Slot, "error", err)
-		}
+	go s.loop() // ended by end, which waits for it
+	<-resumed
+}
+
+// add puts a slot into the fleet, unless the supervisor is leaving.
+func (f *Fleet) add(s *slot) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left {
+		return false
 	}
-	if err := f.runner.Forget(ctx, r.Slot, r.Generation); err != nil {
-		f.log.Warn("exit not forgotten", "slot", r.Slot, "error", err)
+	f.byName[s.name] = s
+	return true
+}
+
+// abandon ends the runs that no action of the plan is about: their profiles do
+// not exist any more. They are gone before anything is started, as one of them
+// may have been renamed; the other runs are returned, by slot.
+func (f *Fleet) abandon(ctx context.Context, plan []reconcile.Action, runs []engine.Run) map[string][]engine.Run {
+	kept := map[string][]engine.Run{}
+	planned := map[string]bool{}
+	for _, a := range plan {
+		planned[a.Name.Slot()] = a.Kind == reconcile.Register
+	}
+	killed := map[string]bool{}
+	for _, r := range runs {
+		_, gateway := profile.FromSlot(r.Slot)
+		switch {
+		case planned[r.Slot]:
+			kept[r.Slot] = append(kept[r.Slot], r)
+			continue
+		case gateway && r.Exit == nil:
+			killed[r.Slot] = true
+			f.kill(ctx, r)
+		case gateway:
+			f.forget(r.Slot, r.Generation)
+		}
+		closeRun(r)
+	}
+	if len(killed) > 0 {
+		f.awaitEnd(ctx, killed)
+	}
+	return kept
+}
+
+func (f *Fleet) kill(ctx context.Context, r engine.Run) {
+	f.log.Warn("run without a profile killed", "slot", r.Slot, "pid", r.PID)
+	err := f.runner.Signal(ctx, r.Slot, r.Generation, killSignal, true)
+	if err != nil && !errors.Is(err, engine.ErrNoRun) {
+		f.log.Warn("cannot signal", "slot", r.Slot, "pid", r.PID, "error", err)
+	}
+}
+
+// killedWithin is how long a boot waits for what it killed.
+const killedWithin = 2 * time.Second
+
+// awaitEnd waits until the slots have no living run. Events are not read yet,
+// so the runner is asked.
+func (f *Fleet) awaitEnd(ctx context.Context, slots map[string]bool) {
+	ctx, cancel := context.WithTimeout(ctx, killedWithin)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		runs, err := f.runner.List(ctx)
+		lives := false
+		for _, r := range runs {
+			lives = lives || slots[r.Slot] && r.Exit == nil
+			closeRun(r)
+		}
+		if err == nil && !lives {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			f.log.Warn("a killed run does not end", "error", ctx.Err())
+			return
+		case <-tick.C:
+		}
 	}
 }
 
@@ -311,10 +330,9 @@ func bootLines(plan []reconcile.Action, at time.Time) []store.BootLine {
 	return lines
 }
 
-func (f *Fleet) logBoot(plan []reconcile.Action) error {
+func (f *Fleet) logBoot(plan []reconcile.Action) {
 	if err := f.home.AppendBootLog(bootLines(plan, time.Now().UTC())); err != nil {
 		f.log.Warn("boot log not written", "error", err)
-		f.notices.set("boot_log_unwritten", err)
+		f.notices.set(bootLogUnwritten, "", err)
 	}
-	return nil
 }

@@ -1,8 +1,6 @@
 package supervisor
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -10,24 +8,18 @@ import (
 
 	"hermes/internal/engine"
 	"hermes/internal/lifecycle"
-	"hermes/internal/logfile"
 	"hermes/internal/profile"
 	"hermes/internal/restart"
 )
 
-const (
-	// lastWords bounds the wait for a run's output after its end: a stray may
-	// hold the pipe open for ever.
-	lastWords = 500 * time.Millisecond
-	// reasonLines of the log explain why a gateway was parked.
-	reasonLines = 3
-)
+// lastWords bounds the wait for a run's output to be on disk.
+const lastWords = 500 * time.Millisecond
 
 // onExit is an exit the runner reported, in the loop.
 func (s *slot) onExit(generation uint64, exit engine.Exit) {
 	switch {
 	case s.run != nil && s.run.Generation == generation:
-		s.exited(exit)
+		s.exited(s.run, exit)
 	case s.pending != nil && s.pending.Generation == generation:
 		s.pending.early = &exit
 	default:
@@ -35,87 +27,137 @@ func (s *slot) onExit(generation uint64, exit engine.Exit) {
 	}
 }
 
-// exited files the end of the slot's run and feeds what follows from it.
-func (s *slot) exited(exit engine.Exit) {
-	r := s.run
-	event, record := s.judge(r, exit)
-	if event == lifecycle.ExitedConfig || event == lifecycle.ExitedFailed {
-		s.awaitOutput(r)
+// exited is the end of the slot's run. One that needs explaining is filed once
+// what the run said last is on disk: commands do not wait for that, and the
+// runner keeps the exit meanwhile.
+func (s *slot) exited(r *run, exit engine.Exit) {
+	if r.ended {
+		return // told before
 	}
-	s.explain(event, &record)
-	s.last.AddExit(record)
-	s.run = nil
-	r.cancel()
-	s.forgetLater(r.Generation)
-	s.log.Info("ended", "pid", r.PID, "exit", record.String(), "asked", record.Asked)
-	s.last.Ended = event == lifecycle.ExitedDone && s.state != lifecycle.Stopping
-	s.feed(event)
-	if s.state == lifecycle.Parked || s.state == lifecycle.Backoff {
-		s.write() // a failure must be known at the next boot
+	r.ended = true
+	r.cancel() // its reader finishes
+	s.disarm(startTimer, true)
+	if !s.needsWords(r, exit) {
+		s.fileExit(r, exit)
+		return
+	}
+	s.wg.Go(func() {
+		late := time.NewTimer(lastWords)
+		defer late.Stop()
+		select {
+		case <-r.copied:
+		case <-late.C: // a disk that hangs must not hide the exit
+		}
+		s.post(func() { s.fileExit(r, exit) })
+	})
+}
+
+// needsWords says whether the exit is to be explained by words that are not on
+// disk yet.
+func (s *slot) needsWords(r *run, exit engine.Exit) bool {
+	select {
+	case <-r.copied:
+		return false
+	default:
+	}
+	switch event := s.judge(s.record(r, exit)); event {
+	case lifecycle.ExitedConfig, lifecycle.ExitedFailed:
+		return s.state != lifecycle.Stopping
+	default:
+		return false
 	}
 }
 
-// judge says which event of the table the exit is.
-func (s *slot) judge(r *run, exit engine.Exit) (lifecycle.Event, profile.Exit) {
-	asked := s.state == lifecycle.Stopping
-	record := profile.Exit{
-		Run: r.Generation, Code: exit.Code, Asked: asked,
-		Started: r.Started, At: exit.At,
-		Healthy: !r.readyAt.IsZero() && exit.At.Sub(r.readyAt) >= restart.HealthyAfter,
-	}
-	if exit.Signal != 0 {
-		record.Code, record.Signal = -1, unix.SignalName(exit.Signal)
-	}
+// fileExit puts the end of the slot's run on record and feeds what follows.
+func (s *slot) fileExit(r *run, exit engine.Exit) {
+	record := s.record(r, exit)
 	if record.Healthy {
 		s.last.Failures = 0
 	}
-	verdict := restart.Decide(s.setup.restart, s.last.Exits, record)
-	event := map[restart.Verdict]lifecycle.Event{
-		restart.Again:   lifecycle.ExitedAgain,
-		restart.Backoff: lifecycle.ExitedFailed,
-		restart.Park:    lifecycle.ExitedConfig,
-		restart.Stay:    lifecycle.ExitedDone,
-	}[verdict]
-	return event, record
+	event := s.judge(record)
+	if s.state != lifecycle.Stopping {
+		s.explain(event, r, &record)
+	} else {
+		s.reason = ""
+	}
+	s.last.AddExit(record)
+	s.last.Ended = event == lifecycle.ExitedDone && (s.state == lifecycle.Starting || s.state == lifecycle.Running)
+	s.run = nil
+	s.forgetLater(r.Generation)
+	s.log.Info("ended", "pid", r.PID, "exit", record.String(), "asked", record.Asked)
+	s.feed(event)
+	s.writeFailure()
+}
+
+// record is how the run ended, for the files.
+func (s *slot) record(r *run, exit engine.Exit) profile.Exit {
+	e := exitOf(r.Run, exit)
+	e.Asked = s.state == lifecycle.Stopping
+	e.Healthy = !r.readyAt.IsZero() && exit.At.Sub(r.readyAt) >= restart.HealthyAfter
+	return e
+}
+
+// exitOf is what the runner knows of an exit.
+func exitOf(r engine.Run, exit engine.Exit) profile.Exit {
+	e := profile.Exit{Run: r.Generation, Code: exit.Code, Started: r.Started, At: exit.At}
+	if exit.Signal != 0 {
+		e.Code, e.Signal = -1, unix.SignalName(exit.Signal)
+	}
+	return e
+}
+
+// judge says which event of the table an exit is. What is down for this boot
+// and ran all the same, having outlived the supervisor that started it, is not
+// started again.
+func (s *slot) judge(e profile.Exit) lifecycle.Event {
+	switch restart.Decide(s.setup.restart, s.last.Exits, e) {
+	case restart.Park:
+		return lifecycle.ExitedConfig
+	case restart.Again:
+		if !s.outside {
+			return lifecycle.ExitedAgain
+		}
+	case restart.Backoff:
+		if !s.outside {
+			return lifecycle.ExitedFailed
+		}
+	case restart.Stay:
+	}
+	return lifecycle.ExitedDone
 }
 
 // explain puts into words why the gateway is not as wanted.
-func (s *slot) explain(event lifecycle.Event, record *profile.Exit) {
+func (s *slot) explain(event lifecycle.Event, r *run, record *profile.Exit) {
 	switch {
-	case s.state == lifecycle.Stopping:
-		s.reason = ""
-	case s.state == lifecycle.Aborting:
+	case s.state == lifecycle.Aborting && event != lifecycle.ExitedConfig:
 		record.Reason = s.reason // "not ready in …"
 	case event == lifecycle.ExitedConfig:
-		s.reason = "exit 78 (configuration)"
-		if tail := s.tail(); tail != "" {
-			s.reason += ": " + tail
-		}
+		s.reason = withWords("exit 78 (configuration)", s.words(r))
 		record.Reason = s.reason
 	case event == lifecycle.ExitedFailed:
-		s.reason = record.String()
-		if tail := s.tail(); tail != "" {
-			s.reason += ": " + tail
-		}
-	case event == lifecycle.ExitedDone:
+		s.reason = withWords(record.String(), s.words(r))
+	case event == lifecycle.ExitedDone && !s.outside:
 		s.reason = "ended by itself (" + record.String() + ", restart: " + string(s.setup.restart) + ")"
 	case event == lifecycle.ExitedAgain:
 		s.reason = ""
 	}
 }
 
-// tail is the end of the gateway's log in one line.
-func (s *slot) tail() string {
-	lines, err := logfile.Tail(s.fleet.logDir(s.name), reasonLines)
-	if err != nil {
-		return ""
+func withWords(what, words string) string {
+	if words == "" {
+		return what
 	}
-	for i, l := range lines {
-		if _, text, ok := strings.Cut(l, " "); ok {
-			lines[i] = text
-		}
+	return what + ": " + words
+}
+
+// cutStamp divides a line of a log into when it was read and what it says.
+func cutStamp(line string) (at time.Time, text string, ok bool) {
+	stamp, text, ok := strings.Cut(line, " ")
+	if !ok {
+		return time.Time{}, "", false
 	}
-	return clean(strings.Join(lines, " | "))
+	at, err := time.Parse(time.RFC3339Nano, stamp)
+	return at, text, err == nil
 }
 
 // clean makes a gateway's words safe for a terminal and short enough for a
@@ -132,63 +174,4 @@ func clean(s string) string {
 		s = string(r[:most]) + "…"
 	}
 	return s
-}
-
-// awaitOutput waits until what the run wrote last is on disk.
-func (s *slot) awaitOutput(r *run) {
-	t := time.NewTimer(lastWords)
-	defer t.Stop()
-	select {
-	case <-r.copied:
-	case <-t.C:
-	}
-}
-
-// forgetLater tells the runner to forget an exit once it is on disk.
-func (s *slot) forgetLater(generation uint64) {
-	s.forget = append(s.forget, generation)
-	s.touch()
-}
-
-// touch has the observation written soon.
-func (s *slot) touch() {
-	if !s.dirty {
-		s.dirty = true
-		s.arm(writeTimer, settle, s.write)
-	}
-}
-
-// write puts the observation on disk and forgets the exits it holds.
-func (s *slot) write() {
-	s.dirty = false
-	s.disarm(writeTimer, true)
-	s.last.Keeper = s.fleet.options.Keeper
-	s.last.IntentGeneration = s.intent.Generation
-	s.last.Reason = s.reason
-	s.last.State = s.state.Visible()
-	if !s.gone && !s.outside {
-		if err := s.fleet.writeSupervision(s.name, s.last); err != nil {
-			s.log.Warn("observation not written", "error", err)
-			s.fleet.notices.set("supervision_unwritten", err)
-		}
-	}
-	s.release()
-}
-
-// release has the runner forget what is on disk.
-func (s *slot) release() {
-	generations := s.forget
-	s.forget = nil
-	if len(generations) == 0 {
-		return
-	}
-	s.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
-		defer cancel()
-		for _, g := range generations {
-			if err := s.fleet.runner.Forget(ctx, s.name.Slot(), g); err != nil && !errors.Is(err, engine.ErrGone) {
-				s.log.Warn("exit not forgotten", "error", err)
-			}
-		}
-	})
 }

@@ -1,9 +1,11 @@
 package supervisor
 
 import (
+	"cmp"
+	"errors"
 	"strings"
 
-	"hermes/internal/logfile"
+	"hermes/internal/config"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
 	"hermes/internal/store"
@@ -37,30 +39,37 @@ func (f *Fleet) legacy(name profile.Name) (store.Legacy, bool) {
 	return legacy, state == store.Valid
 }
 
-// removeStale removes what a gateway that is gone left in the profile.
-func (f *Fleet) removeStale(name profile.Name) {
+// setAsideLegacy gives a gateway_state.json that makes no sense another name.
+func (f *Fleet) setAsideLegacy(name profile.Name) {
 	p, err := f.home.Profile(name)
-	if err != nil {
-		return
+	if err == nil {
+		defer p.Close()
+		_, err = p.SetAsideLegacy()
 	}
-	defer p.Close()
-	removed, err := p.RemoveStale()
 	if err != nil {
-		f.log.Warn("stale files not removed", "profile", string(name), "error", err)
-	}
-	if len(removed) > 0 {
-		f.log.Info("stale files removed", "profile", string(name), "files", strings.Join(removed, " "))
+		f.log.Warn("state file not set aside", "profile", string(name), "error", err)
 	}
 }
 
-// readSetup is what the configuration says of a gateway that is not started
-// now; one that cannot be read is reported when it is.
-func (f *Fleet) readSetup(name profile.Name) setup {
+// prepareProfile does to a profile what a start, now or later, asks for, and
+// returns what its configuration says; one that cannot be read is reported when
+// its gateway is started. What a gateway left behind is removed unless it runs.
+func (f *Fleet) prepareProfile(name profile.Name, runs bool) setup {
 	p, err := f.home.Profile(name)
 	if err != nil {
 		return f.defaults()
 	}
 	defer p.Close()
+	if !runs {
+		f.removeStale(p)
+	}
+	if at := f.options.Settings; config.BeyondLoopback(at.APIServerHost) && at.APIServerKey == "" {
+		// A gateway that serves other machines needs a key. One in .env would
+		// win over the container's.
+		if _, err := p.EnsureAPIKey(); err != nil {
+			f.log.Warn("no API key written", "profile", string(name), "error", err)
+		}
+	}
 	file, err := p.Config()
 	if err != nil {
 		return f.defaults()
@@ -69,66 +78,49 @@ func (f *Fleet) readSetup(name profile.Name) setup {
 	return f.setupOf(file.Gateway, builtIn)
 }
 
-// openLog opens the log of a gateway; it counts what it cannot write. fresh
-// says that no run from before goes on.
-func (f *Fleet) openLog(name profile.Name, fresh bool) *logfile.Log {
-	o := logfile.Options{
-		Dir: f.logDir(name), Home: f.home.Path(), Profile: string(name), Tee: f.options.Tee, Fresh: fresh,
-	}
-	if c := f.options.Credential; c != nil {
-		o.Owner = &logfile.Owner{UID: int(c.UID), GID: int(c.GID)}
-	}
-	if p, err := f.home.Profile(name); err == nil {
-		if file, err := p.Config(); err == nil {
-			o.MaxSize, o.MaxFiles = file.Gateway.Logs.MaxSize, file.Gateway.Logs.MaxFiles
-		}
-		p.Close()
-	}
-	log, err := logfile.Open(o)
+// removeStale removes what a gateway that is gone left in the profile.
+func (f *Fleet) removeStale(p *store.Profile) {
+	removed, err := p.RemoveStale()
 	if err != nil {
-		f.log.Warn("log not opened", "profile", string(name), "error", err)
-		f.notices.set("log_unwritten", err)
+		f.log.Warn("stale files not removed", "profile", string(p.Name()), "error", err)
 	}
-	return log
+	if len(removed) > 0 {
+		f.log.Info("stale files removed", "profile", string(p.Name()), "files", strings.Join(removed, " "))
+	}
 }
 
-// observeProfile reads what boot needs to know of a profile.
-func observeProfile(home *store.Home, e store.Entry) reconcile.Profile {
+// observeProfile reads what boot needs to know of a profile. The error is about
+// files that make no sense and were set aside.
+func observeProfile(home *store.Home, e store.Entry) (reconcile.Profile, error) {
 	out := reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID)}
 	p, err := home.Profile(e.Name)
 	if err != nil {
 		out.IntentFile, out.FileProblem = reconcile.Unreadable, err.Error()
-		return out
+		return out, nil
 	}
 	defer p.Close()
-	note := func(err error) {
-		if err != nil && out.FileProblem == "" {
-			out.FileProblem = err.Error()
+	var senseless []error
+	note := func(state store.FileState, err error) reconcile.FileState {
+		switch state {
+		case store.Valid:
+			return reconcile.Valid
+		case store.Corrupt:
+			senseless = append(senseless, err)
+			return reconcile.Corrupt
+		case store.Unreadable:
+			out.FileProblem = cmp.Or(out.FileProblem, err.Error())
+			return reconcile.Unreadable
+		case store.Absent:
 		}
+		return reconcile.Absent
 	}
 	var state store.FileState
 	out.Intent, state, err = p.Intent()
-	out.IntentFile = fileState(state)
-	note(err)
+	out.IntentFile = note(state, err)
 	out.Last, state, err = p.Supervision()
-	out.LastFile = fileState(state)
-	note(err)
+	out.LastFile = note(state, err)
 	legacy, state, err := p.Legacy()
-	out.LegacyFile = fileState(state)
+	out.LegacyFile = note(state, err)
 	out.Legacy = reconcile.Legacy{Desired: legacy.DesiredState, Observed: legacy.GatewayState}
-	note(err)
-	return out
-}
-
-func fileState(s store.FileState) reconcile.FileState {
-	switch s {
-	case store.Valid:
-		return reconcile.Valid
-	case store.Corrupt:
-		return reconcile.Corrupt
-	case store.Unreadable:
-		return reconcile.Unreadable
-	default:
-		return reconcile.Absent
-	}
+	return out, errors.Join(senseless...)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -56,14 +57,16 @@ type Fleet struct {
 	runner  engine.Runner
 	log     *slog.Logger
 	gate    *gate
+	pool    *logfile.Pool
 	notices notices
 	closing atomic.Bool     // a shutdown is under way: nothing is started
 	leave   context.Context // ends when the supervisor leaves its runs alone
 	leaving context.CancelFunc
 
-	mu     sync.Mutex // guards byName, ports and the slots' id
+	mu     sync.Mutex // guards byName, ports, left and the slots' id
 	byName map[profile.Name]*slot
 	ports  map[profile.Name]int // as assigned
+	left   bool                 // no slot is added any more
 
 	blind       atomic.Bool // inotify does not tell of new profiles
 	scanMu      sync.Mutex  // one look at the profiles at a time; guards what follows
@@ -79,6 +82,7 @@ func New(o Options) *Fleet {
 	return &Fleet{
 		options: o, home: o.Home, runner: o.Runner, log: o.Logger,
 		gate:  newGate(o.Settings.StartParallel),
+		pool:  logfile.NewPool(),
 		leave: ctx, leaving: cancel,
 		byName: map[profile.Name]*slot{},
 		ports:  map[profile.Name]int{},
@@ -105,52 +109,61 @@ func (f *Fleet) Run(ctx context.Context, asked func()) error {
 	}
 }
 
+// exited hands an exit to its slot. One of a slot that was removed is of no
+// use to anybody; the main program's is the runner's own business.
 func (f *Fleet) exited(e engine.Event) {
 	name, ok := profile.FromSlot(e.Slot)
-	s := f.get(name)
-	if !ok || s == nil {
-		return // main, or a slot that was unregistered: nobody waits for it
+	if !ok {
+		return
 	}
-	s.post(func() { s.onExit(e.Generation, e.Exit) })
+	s := f.get(name)
+	if s == nil || !s.post(func() { s.onExit(e.Generation, e.Exit) }) {
+		f.forget(e.Slot, e.Generation)
+	}
 }
 
 // Shutdown stops every run, with intents as they are, and waits until all are
 // down or ctx ends.
 func (f *Fleet) Shutdown(ctx context.Context) {
-	f.closing.Store(true)
+	f.closing.Store(true) // a slot registered from now on starts nothing
 	var wg sync.WaitGroup
 	for _, s := range f.slots() {
-		wg.Go(func() {
-			var down <-chan error
-			if !s.call(func() { down = s.shutdown() }) {
-				return
-			}
-			select {
-			case <-down:
-			case <-s.ended:
-			case <-ctx.Done():
-			}
-		})
+		wg.Go(func() { s.down(ctx) })
 	}
 	wg.Wait()
 }
 
-// shutdown stops the slot's run. One that waits or is parked stays so on
-// record: the next boot goes on from there.
-func (s *slot) shutdown() <-chan error {
-	if !s.idle() {
-		s.feed(lifecycle.Stop)
+// down stops the slot's run and waits until it is down, false if ctx ended
+// before. A slot that waits or is parked stays so on record, and the next boot
+// goes on from there; it does not retry any more.
+func (s *slot) down(ctx context.Context) bool {
+	down, err := ask(ctx, s, func() <-chan error {
+		s.disarm(retryTimer, true)
+		if !s.idle() {
+			s.feed(lifecycle.Stop)
+		}
+		return s.await(ctx, func() (bool, error) { return s.idle(), nil })
+	})
+	if err == nil {
+		err = s.outcome(ctx, down)
 	}
-	return s.await(func() (bool, error) { return s.idle(), nil })
+	return err == nil || errors.Is(err, errEnded)
 }
 
+// idle says whether the slot has neither a run nor one coming.
+func (s *slot) idle() bool { return !s.state.HasRun() && s.state != lifecycle.Queued }
+
 // Leave writes what is known, finishes what was read from the gateways, and
-// lets go: the runs live on with the runner. Nothing else may be in progress.
-func (f *Fleet) Leave() {
+// lets go: the runs live on with the runner. It waits until ctx ends for what
+// hangs. It may be called again.
+func (f *Fleet) Leave(ctx context.Context) {
 	f.leaving()
+	f.mu.Lock()
+	f.left = true
+	f.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, s := range f.slots() {
-		wg.Go(s.end)
+		wg.Go(func() { s.end(ctx) })
 	}
 	wg.Wait()
 }

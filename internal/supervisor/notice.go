@@ -2,9 +2,11 @@ package supervisor
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +45,7 @@ func parseNotice(datagram []byte) notice {
 			switch h := profile.Health(value); h {
 			case profile.HealthOK, profile.HealthDegraded, profile.HealthDraining, profile.HealthUnready:
 				n.health = h
+			default: // what says nothing changes nothing
 			}
 		}
 	}
@@ -61,10 +64,7 @@ func (s *slot) readNotices(r *run) {
 	if c := s.fleet.options.Credential; c != nil {
 		uid = c.UID
 	}
-	s.wg.Go(func() {
-		<-r.ctx.Done()
-		in.Close()
-	})
+	context.AfterFunc(r.ctx, func() { in.Close() }) // wakes the reader
 	s.wg.Go(func() {
 		conn, err := in.SyscallConn()
 		if err != nil {
@@ -74,9 +74,9 @@ func (s *slot) readNotices(r *run) {
 		for {
 			datagram, err := receive(conn, unix.MSG_PEEK, uid)
 			if err != nil {
-				return
+				return // the run is over
 			}
-			if n := parseNotice(datagram); !s.call(func() { s.noticed(r, n) }) {
+			if !s.heed(r, parseNotice(datagram)) {
 				return
 			}
 			if _, err := receive(conn, 0, uid); err != nil {
@@ -86,15 +86,41 @@ func (s *slot) readNotices(r *run) {
 	})
 }
 
+// heed has the loop act on a notification and waits until what matters of it
+// is on disk; false if the run is over before.
+func (s *slot) heed(r *run, n notice) bool {
+	if n == (notice{}) {
+		return true
+	}
+	for {
+		kept, err := ask(r.ctx, s, func() bool { return s.noticed(r, n) })
+		if kept || err != nil {
+			return err == nil
+		}
+		again := time.NewTimer(rewriteAfter)
+		select {
+		case <-again.C:
+		case <-r.ctx.Done():
+			again.Stop()
+			return false
+		}
+	}
+}
+
 // receive takes one datagram, or with MSG_PEEK looks at it. One from a
-// stranger's uid comes back empty.
+// stranger's uid comes back empty. While there is none it holds no buffer.
 func receive(conn syscall.RawConn, flags int, uid uint32) ([]byte, error) {
-	buf, oob := make([]byte, noticeSize), make([]byte, 256)
+	var buf, oob []byte
 	var n, oobn int
 	var result error
 	err := conn.Read(func(fd uintptr) bool {
+		_, _, _, _, result = unix.Recvmsg(int(fd), nil, nil, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if errors.Is(result, unix.EAGAIN) {
+			return false
+		}
+		buf, oob = make([]byte, noticeSize), make([]byte, 256)
 		n, oobn, _, _, result = unix.Recvmsg(int(fd), buf, oob, flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-		return !errors.Is(result, unix.EAGAIN) && !errors.Is(result, unix.EINTR)
+		return true
 	})
 	if err = errors.Join(err, result); err != nil {
 		return nil, err
@@ -125,14 +151,16 @@ func ancillary(oob []byte) (sender *unix.Ucred, fds []int) {
 	return sender, fds
 }
 
-// noticed acts on a notification, in the loop.
-func (s *slot) noticed(r *run, n notice) {
-	if s.run != r {
-		return
+// noticed acts on a notification, in the loop. It is false if that has to be
+// on disk and is not.
+func (s *slot) noticed(r *run, n notice) bool {
+	if s.run != r || r.ended {
+		return true
 	}
 	if n.status != "" {
 		r.status = n.status
 	}
+	was := r.health
 	switch {
 	case n.health != "":
 		r.health = n.health
@@ -141,8 +169,14 @@ func (s *slot) noticed(r *run, n notice) {
 	case n.ready:
 		r.health = profile.HealthOK
 	}
-	if n.ready && s.state == lifecycle.Starting {
-		s.feed(lifecycle.Ready)
-		s.write()
+	if r.health != was {
+		s.touch()
 	}
+	if !n.ready {
+		return true
+	}
+	if s.state == lifecycle.Starting {
+		s.feed(lifecycle.Ready)
+	}
+	return !s.dirty || s.write()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,33 +21,52 @@ type Request struct {
 	By      string        // who asks, for changed_by
 }
 
-// waiter is a command that waits for its outcome. done is asked after every
-// event, in the loop.
+// waiter is a command that waits for its outcome, until left is closed. done
+// is asked after everything the loop does, in the loop.
 type waiter struct {
 	done   func() (bool, error)
 	answer chan error // of capacity 1
+	left   <-chan struct{}
 }
 
 // answerWaiters answers those whose outcome is known.
 func (s *slot) answerWaiters() {
-	rest := s.waiters[:0]
-	for _, w := range s.waiters {
+	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
 		if done, err := w.done(); done {
 			w.answer <- err
-		} else {
-			rest = append(rest, w)
+			return true
 		}
-	}
-	clear(s.waiters[len(rest):])
-	s.waiters = rest
+		select {
+		case <-w.left:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
-// await registers a waiter; the state as it is now may answer it.
-func (s *slot) await(done func() (bool, error)) <-chan error {
-	w := &waiter{done: done, answer: make(chan error, 1)}
+// await registers a waiter; it is asked once what the loop is at is done.
+func (s *slot) await(ctx context.Context, done func() (bool, error)) <-chan error {
+	w := &waiter{done: done, answer: make(chan error, 1), left: ctx.Done()}
 	s.waiters = append(s.waiters, w)
-	s.answerWaiters()
 	return w.answer
+}
+
+// outcome is what a waiter was answered.
+func (s *slot) outcome(ctx context.Context, answer <-chan error) error {
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ended:
+	}
+	select {
+	case err := <-answer: // the last thing the loop did
+		return err
+	default:
+		return errEnded
+	}
 }
 
 // setIntent writes what the operator wants, durably, before it is acted upon.
@@ -66,54 +86,57 @@ func (s *slot) setIntent(want profile.Intent, by string) error {
 	return nil
 }
 
-// begin prepares for a run that an operator asked for.
-func (s *slot) begin(by string) error {
-	if s.intent.Intent != profile.Running || !s.state.HasRun() && s.state != lifecycle.Queued {
+// begin prepares for e, which an operator asked for to have a run.
+func (s *slot) begin(e lifecycle.Event, by string) error {
+	if s.fleet.closing.Load() {
+		return errShuttingDown()
+	}
+	goesOn := s.state.HasRun() || s.state == lifecycle.Queued
+	if s.intent.Intent != profile.Running || s.outside || !goesOn {
 		if err := s.setIntent(profile.Running, by); err != nil {
 			return err
 		}
 	}
 	s.last.Failures, s.last.Ended = 0, false
 	s.last.NextRetryAt = time.Time{}
-	s.fresh = true
-	if s.state != lifecycle.Running {
-		s.reason = ""
+	s.reason = ""
+	if e == lifecycle.Start && (s.state == lifecycle.Starting || s.state == lifecycle.Running) {
+		s.last.Restarts = 0 // the run in hand is the first
+	} else {
+		s.fresh = true
+	}
+	s.touch()
+	if lifecycle.Next(s.state, e).To == lifecycle.Stopping {
+		// The run in hand goes first. A supervisor that comes back halfway
+		// must not take it for one that stays.
+		s.last.Restarting = true
+		s.write()
 	}
 	return nil
 }
 
-func (s *slot) start(by string) (<-chan error, error) {
-	if s.fleet.closing.Load() {
-		return nil, errShuttingDown()
-	}
-	if err := s.begin(by); err != nil {
+func (s *slot) start(ctx context.Context, by string) (<-chan error, error) {
+	if err := s.begin(lifecycle.Start, by); err != nil {
 		return nil, err
 	}
 	s.feed(lifecycle.Start)
-	return s.await(s.isUp(0)), nil
+	return s.await(ctx, s.isUp(0)), nil
 }
 
-func (s *slot) restart(by string) (<-chan error, error) {
-	if s.fleet.closing.Load() {
-		return nil, errShuttingDown()
-	}
+func (s *slot) restart(ctx context.Context, by string) (<-chan error, error) {
 	var old uint64
 	if s.run != nil {
 		old = s.run.Generation
 	}
-	if err := s.begin(by); err != nil {
+	if err := s.begin(lifecycle.Restart, by); err != nil {
 		return nil, err
 	}
-	if s.state.HasRun() {
-		s.last.Restarting = true
-		s.write() // a supervisor that comes back halfway finishes the restart
-	}
 	s.feed(lifecycle.Restart)
-	return s.await(s.isUp(old)), nil
+	return s.await(ctx, s.isUp(old)), nil
 }
 
-func (s *slot) stop(by string) (<-chan error, error) {
-	if s.intent.Intent != profile.Stopped {
+func (s *slot) stop(ctx context.Context, by string) (<-chan error, error) {
+	if s.intent.Intent != profile.Stopped || s.outside {
 		if err := s.setIntent(profile.Stopped, by); err != nil {
 			return nil, err
 		}
@@ -122,11 +145,11 @@ func (s *slot) stop(by string) (<-chan error, error) {
 	s.reason = ""
 	s.feed(lifecycle.Stop)
 	s.touch()
-	return s.await(func() (bool, error) {
+	return s.await(ctx, func() (bool, error) {
 		switch {
 		case s.state == lifecycle.Stopped:
 			return true, nil
-		case s.wanted() && !s.fleet.closing.Load():
+		case s.wanted():
 			return true, fault.New(fault.GatewayFailed, "cannot stop %s: it was started again meanwhile", s.name.Slot())
 		}
 		return false, nil
@@ -138,19 +161,22 @@ func (s *slot) isUp(old uint64) func() (bool, error) {
 	return func() (bool, error) {
 		switch s.state {
 		case lifecycle.Running:
-			return s.run.Generation != old, nil
+			return s.run.Generation != old && !s.run.ended, nil
 		case lifecycle.Stopped, lifecycle.Parked, lifecycle.Backoff:
 			return true, s.notUp()
+		default: // on its way
+			return false, nil
 		}
-		return false, nil
 	}
 }
 
 func (s *slot) notUp() error {
-	if s.fleet.closing.Load() {
+	switch {
+	case s.fleet.closing.Load():
 		return errShuttingDown()
-	}
-	if s.intent.Intent == profile.Stopped {
+	case s.gone:
+		return fault.NotRegistered(string(s.name))
+	case s.intent.Intent == profile.Stopped:
 		return fault.New(fault.GatewayFailed, "cannot start %s: it was stopped meanwhile", s.name.Slot())
 	}
 	reason := s.reason
@@ -163,6 +189,22 @@ func (s *slot) notUp() error {
 
 func errShuttingDown() error {
 	return fault.New(fault.Shutdown, "the supervisor is shutting down")
+}
+
+// explain makes an error about the wait one about the gateway.
+func (f *Fleet) explain(err error, s *slot, timeout time.Duration) error {
+	switch {
+	case errors.Is(err, errEnded) && f.closing.Load():
+		return errShuttingDown()
+	case errors.Is(err, errEnded) && f.leave.Err() != nil:
+		return fault.New(fault.Shutdown, "the supervisor is being replaced: ask again")
+	case errors.Is(err, errEnded):
+		return fault.NotRegistered(string(s.name))
+	case errors.Is(err, context.DeadlineExceeded):
+		return fault.New(fault.GatewayTimeout, "%s is still %s after %s", s.name.Slot(), s.gateway().State, timeout).
+			WithHint("hermes why %s", s.name)
+	}
+	return err
 }
 
 // Start sets the intent running, starts the gateway and waits until it is
@@ -188,43 +230,36 @@ func (f *Fleet) Restart(ctx context.Context, name profile.Name, r Request) (api.
 
 // verb is what an operator does to one slot, in its loop. The channel answers
 // when the outcome is known.
-type verb func(s *slot, by string) (<-chan error, error)
+type verb func(s *slot, ctx context.Context, by string) (<-chan error, error)
 
 func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, v verb) (api.ActionResult, error) {
 	s, err := f.lookup(ctx, name)
 	if err != nil {
 		return api.ActionResult{}, err
 	}
-	var outcome <-chan error
-	if !s.call(func() { outcome, err = v(s, r.By) }) {
-		return api.ActionResult{}, fault.NotRegistered(string(name))
-	}
-	if err == nil && !r.NoWait {
-		err = s.outcome(ctx, outcome, r.Timeout)
-	}
-	s.call(func() {}) // the view is published after what was posted before
-	return api.ActionResult{Gateway: s.gateway()}, err
-}
-
-func (s *slot) outcome(ctx context.Context, outcome <-chan error, timeout time.Duration) error {
-	if timeout > 0 {
+	if r.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
+		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 	}
-	select {
-	case err := <-outcome:
-		return err
-	case <-s.ended:
-		return fault.NotRegistered(string(s.name))
-	case <-ctx.Done():
+	type promise struct {
+		outcome <-chan error
+		err     error
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		g := s.gateway()
-		return fault.New(fault.GatewayTimeout, "%s is still %s after %s", s.name.Slot(), g.State, timeout).
-			WithHint("hermes why %s", s.name)
+	p, err := ask(ctx, s, func() (p promise) {
+		p.outcome, p.err = v(s, ctx, r.By)
+		return p
+	})
+	if err == nil {
+		err = p.err
 	}
-	return ctx.Err()
+	if err == nil && !r.NoWait {
+		err = s.outcome(ctx, p.outcome)
+	}
+	if err != nil {
+		err = f.explain(err, s, r.Timeout)
+	}
+	return api.ActionResult{Gateway: s.gateway()}, err
 }
 
 // All stops or restarts in parallel every gateway whose intent is running, or
@@ -275,20 +310,19 @@ func (f *Fleet) Outcomes(ctx context.Context, report func(api.ActionResult)) int
 	wanted := 0
 	for _, s := range f.slots() {
 		wg.Go(func() {
-			var outcome <-chan error
-			s.call(func() {
-				if s.wanted() {
-					outcome = s.await(s.isUp(0))
+			outcome, err := ask(ctx, s, func() <-chan error {
+				if !s.wanted() {
+					return nil
 				}
+				return s.await(ctx, s.isUp(0))
 			})
-			if outcome == nil {
+			if err != nil || outcome == nil {
 				return
 			}
-			err := s.outcome(ctx, outcome, 0)
-			s.call(func() {})
+			err = s.outcome(ctx, outcome)
 			result := api.ActionResult{Gateway: s.gateway()}
 			if err != nil {
-				result.Error = wire(err)
+				result.Error = wire(f.explain(err, s, 0))
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -306,7 +340,7 @@ func (f *Fleet) Outcomes(ctx context.Context, report func(api.ActionResult)) int
 func (f *Fleet) LongestGrace() time.Duration {
 	longest := f.options.Settings.StopTimeout
 	for _, s := range f.slots() {
-		s.call(func() { longest = max(longest, s.setup.stopTimeout) })
+		longest = max(longest, s.shown.Load().stopTimeout)
 	}
 	return longest
 }

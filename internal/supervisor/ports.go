@@ -3,12 +3,10 @@ package supervisor
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"hermes/internal/config"
 	"hermes/internal/fault"
@@ -21,9 +19,9 @@ func (f *Fleet) setPorts(claims []port.Claim) {
 	assigned, err := port.Assign(claims)
 	if err != nil {
 		f.log.Warn("ports clash", "error", err)
-		f.notices.set("ports_clash", err)
+		f.notices.set(portsClash, "", err)
 	} else {
-		f.notices.clear("ports_clash")
+		f.notices.clear(portsClash, "")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,8 +80,6 @@ func portTaken(number int, owner string, name profile.Name) error {
 	return fault.New(fault.PortTaken, "cannot start %s: port %d is taken: %s", name.Slot(), number, owner).
 		WithHint("set gateway.port of profile '%s' to another one, or stop what has it", name)
 }
-
-func isAddrInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // listenerName says which process listens on a TCP port, as far as /proc
 // tells: other users' descriptors are not ours to read.

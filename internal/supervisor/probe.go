@@ -2,11 +2,14 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hermes/internal/lifecycle"
 	"hermes/internal/profile"
@@ -18,24 +21,20 @@ const (
 	probeTimeout = 5 * time.Second // of one probe
 )
 
-// probe asks the gateway's port until it answers 2xx or its run is over.
+// probe asks the gateway's port until it answers 2xx or its run is over. A
+// redirection is no answer: where a gateway points is not ours to go.
 func (s *slot) probe(r *run) {
 	url := "http://" + net.JoinHostPort(probeHost(s.setup.host), strconv.Itoa(s.setup.port)) + s.setup.ready.Path
 	client := &http.Client{
-		Timeout:   probeTimeout,
-		Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil},
+		Timeout:       probeTimeout,
+		Transport:     &http.Transport{DisableKeepAlives: true, Proxy: nil},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	s.wg.Go(func() {
 		for wait := probeFirst; ; wait = min(2*wait, probeLongest) {
 			ok := probeOnce(r.ctx, client, url)
-			done := false
-			if !s.call(func() {
-				if ok && s.run == r && s.state == lifecycle.Starting {
-					r.health = profile.HealthOK
-					s.feed(lifecycle.Ready)
-				}
-				done = s.run != r || s.state != lifecycle.Starting
-			}) || done {
+			done, err := ask(r.ctx, s, func() bool { return s.probed(r, ok) })
+			if done || err != nil {
 				return
 			}
 			t := time.NewTimer(wait)
@@ -44,12 +43,19 @@ func (s *slot) probe(r *run) {
 			case <-r.ctx.Done():
 				t.Stop()
 				return
-			case <-s.quit:
-				t.Stop()
-				return
 			}
 		}
 	})
+}
+
+// probed acts on what a probe found, in the loop; true if that was the last.
+func (s *slot) probed(r *run, ok bool) bool {
+	waits := s.run == r && s.state == lifecycle.Starting
+	if waits && ok {
+		r.health = profile.HealthOK
+		s.feed(lifecycle.Ready)
+	}
+	return ok || !waits
 }
 
 func probeOnce(ctx context.Context, client *http.Client, url string) bool {
@@ -77,18 +83,17 @@ func probeHost(host string) string {
 // checkPort refuses a start whose port something else listens on, and names
 // what it is.
 func (f *Fleet) checkPort(name profile.Name, host string, port int) error {
-	if port == 0 {
-		return nil
-	}
 	if owner, ok := f.portOwner(name, port); ok {
 		return portTaken(port, fmt.Sprintf("profile '%s' has it and is running", owner), name)
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err == nil {
+	ctx, cancel := context.WithTimeout(f.leave, probeTimeout) // a host is looked up
+	defer cancel()
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	switch {
+	case err == nil:
 		return l.Close()
+	case errors.Is(err, unix.EADDRINUSE):
+		return portTaken(port, listenerName(port), name)
 	}
-	if !isAddrInUse(err) {
-		return nil // the gateway itself says it better
-	}
-	return portTaken(port, listenerName(port), name)
+	return nil // the gateway itself says it better
 }

@@ -1,15 +1,14 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
 	"hermes/api"
 	"hermes/internal/fault"
-	"hermes/internal/lifecycle"
 	"hermes/internal/profile"
-	"hermes/internal/reconcile"
 )
 
 // Create makes a profile and its slot, down. That the slot could not be made
@@ -25,6 +24,9 @@ func (f *Fleet) Create(ctx context.Context, name profile.Name, by string) (api.P
 	err = f.writeIntent(name, profile.IntentRecord{
 		Version: profile.IntentVersion, Intent: profile.Stopped, Generation: 1, ChangedAt: time.Now().UTC(), ChangedBy: by,
 	})
+	if err == nil { // a slot of that name is one whose profile was removed a moment ago
+		err = f.unregister(ctx, name, "its profile was removed and made anew")
+	}
 	if err == nil {
 		err = f.look(ctx)
 	}
@@ -50,7 +52,9 @@ func (f *Fleet) Delete(ctx context.Context, name profile.Name, by string) error 
 	}
 	f.scanMu.Lock()
 	defer f.scanMu.Unlock()
-	f.unregister(name, "deleted")
+	if err := f.unregister(ctx, name, "deleted"); err != nil {
+		return err
+	}
 	if err := f.home.DeleteProfile(name); err != nil {
 		return errors.Join(err, f.look(ctx)) // what is still there keeps its slot
 	}
@@ -63,6 +67,9 @@ func (f *Fleet) Rename(ctx context.Context, from, to profile.Name, _ string) (ap
 	if from == profile.Default {
 		return api.Profile{}, fault.New(fault.Usage, "cannot rename profile 'default': it is the home itself")
 	}
+	if _, err := profile.ParseNew(string(to)); err != nil { // before a gateway is stopped for it
+		return api.Profile{}, &fault.Error{Code: fault.InvalidName, Msg: err.Error(), Err: err}
+	}
 	if _, err := f.lookup(ctx, from); err != nil {
 		return api.Profile{}, err
 	}
@@ -71,7 +78,9 @@ func (f *Fleet) Rename(ctx context.Context, from, to profile.Name, _ string) (ap
 	if f.get(to) != nil {
 		return api.Profile{}, fault.New(fault.ProfileExists, "cannot rename profile '%s': '%s' exists", from, to)
 	}
-	f.unregister(from, "renamed to "+string(to))
+	if err := f.unregister(ctx, from, "renamed to "+string(to)); err != nil {
+		return api.Profile{}, err
+	}
 	err := f.home.RenameProfile(from, to)
 	if lookErr := f.look(ctx); err == nil {
 		err = lookErr
@@ -92,37 +101,35 @@ func (f *Fleet) List(context.Context) ([]api.Profile, error) {
 	return all, nil
 }
 
-// rename is a directory that got another name: the old slot's run is stopped
-// before the new one starts.
-func (f *Fleet) rename(a reconcile.Action) {
-	f.unregister(a.From, "its directory is now "+string(a.Name))
-	f.register(a, nil)
-}
-
-// unregister stops the slot's run, waits for its end, and removes the slot.
-// The intent stays as it is; nothing is written where the profile was.
-func (f *Fleet) unregister(name profile.Name, why string) {
+// unregister stops the slot's run, waits for its end, and removes the slot, if
+// there is one. The intent stays as it is; nothing is written where the profile
+// was. A run that does not end keeps its slot: the error is a gateway_timeout
+// fault, or ctx's.
+func (f *Fleet) unregister(ctx context.Context, name profile.Name, why string) error {
 	s := f.get(name)
 	if s == nil {
-		return
+		return nil
+	}
+	patience := s.shown.Load().stopTimeout + runnerTimeout
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	s.post(func() {
+		if s.dirty {
+			s.write() // the history goes where the profile goes
+		}
+		s.gone = true
+	})
+	if s.down(bounded) {
+		s.end(bounded)
+	}
+	if bounded.Err() != nil {
+		s.post(func() { s.gone = false })
+		return cmp.Or(ctx.Err(), error(fault.New(fault.GatewayTimeout, "%s does not stop in %s", s.name.Slot(), patience)))
 	}
 	f.log.Info("slot removed", "profile", string(name), "reason", why)
-	var down <-chan error
-	if s.call(func() {
-		s.write() // the history goes where the profile goes
-		s.gone = true
-		down = s.shutdown()
-	}) {
-		select {
-		case <-down:
-		case <-s.ended:
-		}
-	}
-	s.end()
+	f.notices.drop(name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.byName, name)
+	return nil
 }
-
-// idle says whether the slot has neither a run nor one coming.
-func (s *slot) idle() bool { return !s.state.HasRun() && s.state != lifecycle.Queued }

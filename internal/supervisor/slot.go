@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -11,15 +12,10 @@ import (
 	"hermes/internal/config"
 	"hermes/internal/engine"
 	"hermes/internal/lifecycle"
-	"hermes/internal/logfile"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
 	"hermes/internal/restart"
 )
-
-// settle is how long observations are gathered before they are written: a
-// burst of events costs one write. Losing them costs history, not intent.
-const settle = 250 * time.Millisecond
 
 // timer names the timers of a slot. Each is disarmed when its state is left.
 type timer uint8
@@ -40,9 +36,8 @@ type slot struct {
 	log   *slog.Logger
 	id    reconcile.ID // guarded by Fleet.mu
 	name  profile.Name // constant
-	posts chan func()
-	quit  chan struct{} // closed by end
-	ended chan struct{} // closed when the loop has returned
+	mail  *mailbox
+	ended chan struct{} // closed when the loop and all it started have ended
 	shown atomic.Pointer[view]
 	wg    sync.WaitGroup // everything this slot started
 
@@ -50,7 +45,8 @@ type slot struct {
 	intent  profile.IntentRecord
 	last    profile.Supervision
 	outside bool // down for this boot, whatever the intent
-	gone    bool // the profile no longer exists: write nothing
+	gone    bool // the profile is another's or nobody's: write nothing
+	over    bool // nothing is run after this
 	since   time.Time
 	reason  string
 	fresh   bool // the next run is the first since a command
@@ -62,82 +58,94 @@ type slot struct {
 	dirty   bool
 	forget  []uint64 // exits to forget once they are on disk
 	waiters []*waiter
-	output  *logfile.Log
+	journal journal
+	turn    <-chan struct{} // closed when the latest reader has left the journal; nil before the first
 }
 
 // setup is what the profile's configuration says of the run in hand.
 type setup struct {
-	restart      restart.Policy
+	restart      profile.Restart
 	ready        config.Ready
 	host         string
 	startTimeout time.Duration
 	stopTimeout  time.Duration
+	logs         config.Logs
 	port         int
 }
 
 // run is one run of the gateway.
 type run struct {
 	engine.Run
-	ctx     context.Context    // ends when the run has ended
+	ctx     context.Context    // ends when the run has ended or the supervisor leaves
 	cancel  context.CancelFunc // of ctx
 	copied  chan struct{}      // closed when its output is on disk
+	adopted bool               // it was started by an earlier supervisor
+	ended   bool               // its exit is known
 	readyAt time.Time
 	health  profile.Health
 	status  string
 	early   *engine.Exit // an exit that overtook the answer to Spawn
 }
 
+func (f *Fleet) newRun() *run {
+	r := &run{copied: make(chan struct{}), health: profile.HealthUnready}
+	r.ctx, r.cancel = context.WithCancel(f.leave)
+	return r
+}
+
 func newSlot(f *Fleet, name profile.Name, id reconcile.ID) *slot {
 	s := &slot{
 		fleet: f, name: name, id: id,
-		log:   f.log.With("profile", string(name)),
-		posts: make(chan func(), 16),
-		quit:  make(chan struct{}),
-		ended: make(chan struct{}),
-		since: time.Now(),
-		fresh: true,
-		setup: f.defaults(),
+		log:     f.log.With("profile", string(name)),
+		mail:    newMailbox(),
+		ended:   make(chan struct{}),
+		since:   time.Now(),
+		fresh:   true,
+		setup:   f.defaults(),
+		journal: journal{fleet: f, name: name},
 	}
 	s.last.Version = profile.SupervisionVersion
 	return s
 }
 
-// loop runs what is posted until end, then waits for what it started.
+// loop does what is posted until end, then waits for what it started.
 func (s *slot) loop() {
 	defer close(s.ended)
-	for {
-		select {
-		case f := <-s.posts:
+	for !s.over {
+		for _, f := range s.mail.take() {
 			f()
-			s.publish()
-		case <-s.quit:
-			s.wg.Wait()
-			return
+			s.publish() // who is answered finds the outcome in the view
+			s.answerWaiters()
 		}
 	}
+	s.wg.Wait()
 }
 
-// post hands f to the loop; false if the slot has ended.
-func (s *slot) post(f func()) bool {
-	select {
-	case s.posts <- f:
-		return true
-	case <-s.quit:
-		return false
-	}
-}
+// post hands f to the loop, which will run it; false if the slot has ended.
+func (s *slot) post(f func()) bool { return s.mail.post(f) }
 
-// call posts f and waits until it has run; false if the slot has ended.
-func (s *slot) call(f func()) bool {
-	done := make(chan struct{})
-	if !s.post(func() { f(); close(done) }) {
-		return false
+// errEnded: the slot is no more.
+var errEnded = errors.New("the slot has ended")
+
+// ask has f answered by the slot's loop, and the view show what came of it.
+// f may run after ask has given up: it must not write what its caller reads.
+// Errors: errEnded, ctx's.
+func ask[T any](ctx context.Context, s *slot, f func() T) (T, error) {
+	answer := make(chan T, 1)
+	posted := s.post(func() {
+		v := f()
+		s.publish()
+		answer <- v
+	})
+	var none T
+	if !posted {
+		return none, errEnded
 	}
 	select {
-	case <-done:
-		return true
-	case <-s.ended:
-		return false
+	case v := <-answer:
+		return v, nil
+	case <-ctx.Done():
+		return none, ctx.Err()
 	}
 }
 
@@ -150,7 +158,6 @@ func (s *slot) feed(e lifecycle.Event) {
 	for _, a := range c.Do {
 		s.act(a)
 	}
-	s.answerWaiters()
 }
 
 // enter makes to the state; timers of the state that is left are disarmed.
@@ -169,18 +176,21 @@ func (s *slot) enter(to lifecycle.State) {
 		s.becameReady()
 	case lifecycle.Stopped, lifecycle.Parked, lifecycle.Backoff:
 		s.last.Restarting = false
+	default: // on its way
 	}
 	s.touch()
 }
 
 func (s *slot) becameReady() {
-	s.reason = ""
+	if !s.outside {
+		s.reason = ""
+	}
 	if s.run.readyAt.IsZero() {
 		s.run.readyAt = time.Now()
 		s.last.ReadyAt = s.run.readyAt
 	}
 	left := restart.HealthyAfter - time.Since(s.run.readyAt)
-	s.arm(healthyTimer, left, func() {
+	s.arm(healthyTimer, min(left, restart.HealthyAfter), func() { // the clock may have gone back
 		s.last.Failures = 0
 		s.touch()
 	})
@@ -190,9 +200,7 @@ func (s *slot) becameReady() {
 func (s *slot) act(a lifecycle.Action) {
 	switch a {
 	case lifecycle.Enqueue:
-		s.ticket = s.fleet.gate.enter(&s.wg, func() {
-			s.post(func() { s.feed(lifecycle.Admitted) })
-		})
+		s.enqueue()
 	case lifecycle.Withdraw:
 		if s.ticket != nil {
 			s.ticket.leave()
@@ -207,15 +215,29 @@ func (s *slot) act(a lifecycle.Action) {
 			s.feed(lifecycle.Start)
 		}
 	case lifecycle.Signal:
-		s.signal(s.fleet.stopSignal(), true)
+		s.signal(stopSignal)
 	case lifecycle.Kill:
 		s.reason = "did not stop in " + s.setup.stopTimeout.String() + ": killed"
-		s.signal(killSignal, true)
+		s.signal(killSignal)
 	case lifecycle.CountFailure:
 		s.countFailure()
 	case lifecycle.CancelRetry:
 		s.disarm(retryTimer, true)
 	}
+}
+
+// enqueue asks the gate for a token. One that comes after its place was given
+// up admits nobody: another place may be waiting by then.
+func (s *slot) enqueue() {
+	var mine *ticket
+	mine = s.fleet.gate.enter(&s.wg, func() {
+		s.post(func() {
+			if s.ticket == mine {
+				s.feed(lifecycle.Admitted)
+			}
+		})
+	})
+	s.ticket = mine
 }
 
 // wanted says whether the slot is to have a run.
@@ -229,9 +251,15 @@ func (s *slot) countFailure() {
 	s.retryAt(time.Now().Add(delay))
 }
 
+// retryAt arms the next try. A fleet that shuts down tries no more: the
+// failure stays on record for the next boot.
 func (s *slot) retryAt(at time.Time) {
 	s.last.NextRetryAt = at
-	s.arm(retryTimer, time.Until(at), func() { s.feed(lifecycle.RetryDue) })
+	s.arm(retryTimer, time.Until(at), func() {
+		if s.wanted() {
+			s.feed(lifecycle.RetryDue)
+		}
+	})
 }
 
 // arm starts a timer that runs f in the loop, unless it is disarmed before.
@@ -256,24 +284,27 @@ func (s *slot) disarm(k timer, condition bool) {
 	}
 }
 
-// end stops the loop once the slot has no run, and waits for it. With a run it
-// leaves the run to the runner.
-func (s *slot) end() {
-	s.call(func() {
+// end closes the slot, once what was posted before is done, and waits for it
+// or until ctx ends. A run that lives is left to the runner.
+func (s *slot) end(ctx context.Context) {
+	s.mail.last(func() {
+		if s.dirty {
+			s.write()
+		}
 		for k := range numTimers {
 			s.disarm(k, true)
 		}
 		s.act(lifecycle.Withdraw)
-		if s.run != nil {
-			s.run.cancel()
+		for _, r := range []*run{s.run, s.pending} {
+			if r != nil {
+				r.cancel()
+			}
 		}
-		s.write()
-		close(s.quit)
+		s.over = true
 	})
-	<-s.ended
-	if s.output != nil {
-		if err := s.output.Close(); err != nil {
-			s.log.Warn("log not closed", "error", err)
-		}
+	select {
+	case <-s.ended:
+		s.journal.close()
+	case <-ctx.Done():
 	}
 }

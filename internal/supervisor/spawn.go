@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -15,26 +16,29 @@ import (
 	"hermes/internal/launch"
 	"hermes/internal/lifecycle"
 	"hermes/internal/profile"
-	"hermes/internal/restart"
 )
 
-// spawnTimeout bounds the wait for the runner's answer. The runner itself
-// answers a hung exec sooner; this is for a runner that is gone.
-const spawnTimeout = 15 * time.Second
+const (
+	// runnerTimeout bounds the wait for the runner's answer. The runner itself
+	// answers a hung exec sooner; this is for a runner that is gone.
+	runnerTimeout = 15 * time.Second
+	// hearing is the least time a run that was adopted while it started is
+	// given to be ready: what it said meanwhile must be heard first.
+	hearing = 5 * time.Second
 
-const killSignal = unix.SIGKILL
+	stopSignal = unix.SIGTERM
+	killSignal = unix.SIGKILL
+)
 
 // spawn asks the runner for a run without keeping the loop: reading a profile
 // and exec may both hang.
 func (s *slot) spawn() {
-	generation := max(s.last.Run+1, uint64(time.Now().UnixNano()))
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &run{ctx: ctx, cancel: cancel, copied: make(chan struct{}), health: profile.HealthUnready}
-	r.Slot, r.Generation = s.name.Slot(), generation
-	s.pending = r
+	r := s.fleet.newRun()
+	r.Slot, r.Generation = s.name.Slot(), max(s.last.Run+1, uint64(time.Now().UnixNano()))
+	s.pending, s.last.Run, s.last.ReadyAt = r, r.Generation, time.Time{}
 	s.wg.Go(func() {
-		spec, setup, err := s.fleet.prepare(s.name, generation)
-		var got engine.Run
+		spec, setup, err := s.fleet.prepare(s.name, r.Generation)
+		got := engine.Run{Log: -1, Notify: -1}
 		if err == nil {
 			got, err = s.fleet.runSpec(spec)
 		}
@@ -45,9 +49,10 @@ func (s *slot) spawn() {
 }
 
 // runSpec has the runner start spec, and clears a run of another generation
-// out of the way: one whose start was given up and came up late.
+// out of the way: one whose start was given up and came up late. A supervisor
+// that leaves does not wait: the next one finds the run.
 func (f *Fleet) runSpec(spec engine.Spec) (engine.Run, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
+	ctx, cancel := context.WithTimeout(f.leave, runnerTimeout)
 	defer cancel()
 	got, err := f.runner.Spawn(ctx, spec)
 	if !errors.Is(err, engine.ErrBusy) {
@@ -55,7 +60,7 @@ func (f *Fleet) runSpec(spec engine.Spec) (engine.Run, error) {
 	}
 	runs, listErr := f.runner.List(ctx)
 	if listErr != nil {
-		return engine.Run{}, errors.Join(err, listErr)
+		return got, errors.Join(err, listErr)
 	}
 	for _, r := range runs {
 		if r.Slot == spec.Slot && r.Exit == nil {
@@ -63,14 +68,11 @@ func (f *Fleet) runSpec(spec engine.Spec) (engine.Run, error) {
 		}
 		closeRun(r)
 	}
-	return engine.Run{}, err
+	return got, fmt.Errorf("an earlier start came up late and is killed: %w", err)
 }
 
 // closeRun closes the descriptors of a run nobody wants.
 func closeRun(r engine.Run) {
-	if r.PID == 0 {
-		return
-	}
 	for _, fd := range []int{r.Log, r.Notify} {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -83,31 +85,39 @@ func (s *slot) spawned(r *run, got engine.Run, setup setup, err error) {
 	s.pending = nil
 	if err != nil {
 		r.cancel()
-		s.notSpawned(r, err)
+		if s.fleet.leave.Err() == nil { // else the next supervisor finds what became of it
+			s.notSpawned(r, err)
+		}
 		return
 	}
 	r.Run = got
 	s.setup = setup
 	s.last.Port = setup.port
+	s.last.Ended = false
+	if s.state == lifecycle.Spawning {
+		s.last.Restarting = false
+	}
 	if s.fresh {
 		s.fresh, s.last.Restarts = false, 0
 	} else {
 		s.last.Restarts++
 	}
-	s.hold(r, true)
+	s.hold(r)
 	s.log.Info("started", "pid", got.PID)
 	s.feed(lifecycle.Spawned)
 	if exit := cmp.Or(r.early, got.Exit); exit != nil {
-		s.exited(*exit)
+		s.exited(r, *exit)
 	}
 }
 
 // notSpawned files a start that did not become a run.
 func (s *slot) notSpawned(r *run, err error) {
+	if errors.Is(err, unix.ESHUTDOWN) { // of the runner: no failure of the gateway's
+		s.feed(lifecycle.Stop)
+	}
+	now := time.Now()
 	s.reason = err.Error()
-	s.last.AddExit(profile.Exit{
-		Run: r.Generation, Code: -1, Started: time.Now(), At: time.Now(), Reason: err.Error(),
-	})
+	s.last.AddExit(profile.Exit{Run: r.Generation, Code: -1, Started: now, At: now, Reason: s.reason})
 	s.log.Warn("not started", "error", err)
 	switch fault.CodeOf(err) {
 	case fault.InvalidConfig, fault.Unreadable, fault.GatewayNotRegistered:
@@ -115,15 +125,14 @@ func (s *slot) notSpawned(r *run, err error) {
 	default:
 		s.feed(lifecycle.SpawnFailed)
 	}
+	s.writeFailure()
 }
 
-// hold makes r the slot's run and starts reading what it says; fresh is false
-// for one that was running before.
-func (s *slot) hold(r *run, fresh bool) {
+// hold makes r the slot's run and starts reading what it says.
+func (s *slot) hold(r *run) {
 	s.run = r
-	s.last.Run = r.Generation
-	s.last.ReadyAt = r.readyAt
-	s.readOutput(r, fresh)
+	s.last.Run, s.last.ReadyAt = r.Generation, r.readyAt
+	s.readOutput(r)
 	s.readNotices(r)
 	s.touch()
 }
@@ -136,27 +145,32 @@ func (s *slot) watch() {
 		s.feed(lifecycle.Ready)
 		return
 	}
-	left := s.setup.startTimeout - time.Since(r.Started)
-	s.arm(startTimer, left, func() {
-		s.reason = "not ready in " + s.setup.startTimeout.String()
-		s.feed(lifecycle.StartTimeout)
-	})
+	if !s.outside { // down for this boot: it is left as it was found
+		left := min(s.setup.startTimeout-time.Since(r.Started), s.setup.startTimeout)
+		if r.adopted {
+			left = max(left, hearing)
+		}
+		s.arm(startTimer, left, func() {
+			s.reason = "not ready in " + s.setup.startTimeout.String()
+			s.feed(lifecycle.StartTimeout)
+		})
+	}
 	if s.setup.ready.Kind == config.ReadyHTTP {
 		s.probe(r)
 	}
 }
 
 // signal sends sig to the run's group and arms the grace timer.
-func (s *slot) signal(sig unix.Signal, group bool) {
+func (s *slot) signal(sig unix.Signal) {
 	r := s.run
 	if r == nil {
 		return // still being spawned: Spawned comes here again
 	}
 	s.arm(graceTimer, s.setup.stopTimeout, func() { s.feed(lifecycle.GraceExpired) })
 	s.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), runnerTimeout)
 		defer cancel()
-		err := s.fleet.runner.Signal(ctx, r.Slot, r.Generation, sig, group)
+		err := s.fleet.runner.Signal(ctx, r.Slot, r.Generation, sig, true)
 		if err != nil && !errors.Is(err, engine.ErrNoRun) && !errors.Is(err, engine.ErrGone) {
 			s.log.Warn("cannot signal", "signal", unix.SignalName(sig), "pid", r.PID, "error", err)
 		}
@@ -210,7 +224,7 @@ func (f *Fleet) prepare(name profile.Name, generation uint64) (engine.Spec, setu
 		Slot: slotName, Generation: generation,
 		Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
 		Credential: f.options.Credential,
-		Plan:       engine.Plan{Signal: f.stopSignal(), Grace: su.stopTimeout},
+		Plan:       engine.Plan{Signal: stopSignal, Grace: su.stopTimeout},
 		Notify:     f.notifyPath(slotName),
 		Lock:       f.lockPath(slotName),
 	}, su, nil
@@ -222,13 +236,11 @@ func (f *Fleet) defaults() setup { return f.setupOf(config.DefaultGateway(), fal
 // setupOf fills what the configuration leaves open.
 func (f *Fleet) setupOf(g config.Gateway, builtIn bool) setup {
 	return setup{
-		restart: restart.Policy(g.Restart), ready: g.Ready.Or(builtIn), host: g.Host,
+		restart: g.Restart, ready: g.Ready.Or(builtIn), host: g.Host, logs: g.Logs,
 		startTimeout: g.StartTimeout,
 		stopTimeout:  cmp.Or(g.StopTimeout, f.options.Settings.StopTimeout),
 	}
 }
-
-func (f *Fleet) stopSignal() unix.Signal { return unix.SIGTERM }
 
 // reopen wraps a descriptor of the runner's for the poller.
 func reopen(fd int, name string) *os.File {

@@ -19,9 +19,10 @@ import (
 // view is what a slot shows of itself; it is never changed once published.
 type view struct {
 	gateway api.Gateway
-	exits   []profile.Exit
-	output  *logfile.Log
+	exits   []profile.Exit // oldest first; only ever appended to
 	ready   config.Ready
+
+	stopTimeout time.Duration
 }
 
 // publish shows the state as it is now, in the loop.
@@ -45,7 +46,7 @@ func (s *slot) publish() {
 	if e, ok := s.last.LastExit(); ok {
 		g.LastExit = new(wireExit(e))
 	}
-	s.shown.Store(&view{gateway: g, exits: slices.Clone(s.last.Exits), output: s.output, ready: s.setup.ready})
+	s.shown.Store(&view{gateway: g, exits: s.last.Exits, ready: s.setup.ready, stopTimeout: s.setup.stopTimeout})
 }
 
 // health is what is known of the run's condition.
@@ -74,9 +75,7 @@ func wireExit(e profile.Exit) api.Exit {
 func (s *slot) gateway() api.Gateway {
 	v := s.shown.Load()
 	g := v.gateway
-	if v.output != nil {
-		g.LogLost = v.output.Stats().Lost
-	}
+	g.LogLost = s.journal.stats().Lost
 	if g.PID == 0 {
 		return g
 	}
@@ -128,15 +127,26 @@ func (f *Fleet) reportedHealth(name profile.Name, pid int) profile.Health {
 // Fleet is the state of everything.
 func (f *Fleet) Fleet(context.Context) (api.Fleet, error) {
 	f.rescanIfBlind()
+	slots := f.slots()
+	f.noteLoss(slots)
 	out := api.Fleet{
 		Manager: f.options.Manager, Engine: "native", Home: f.home.Path(),
 		Gateways: []api.Gateway{}, Notices: f.notices.list(),
 		KeeperPID: f.options.KeeperPID, EnginePID: os.Getpid(), Version: f.options.Version,
 	}
-	for _, s := range f.slots() {
+	for _, s := range slots {
 		out.Gateways = append(out.Gateways, s.gateway())
 	}
 	return out, nil
+}
+
+// noteLoss shows which logs could not be written, and why.
+func (f *Fleet) noteLoss(slots []*slot) {
+	for _, s := range slots {
+		if stats := s.journal.stats(); stats.Lost > 0 && stats.LastError != "" {
+			f.notices.set(logUnwritten, s.name, fmt.Errorf("%d bytes of the log of %s are lost: %s", stats.Lost, s.name.Slot(), stats.LastError))
+		}
+	}
 }
 
 // Gateway is the state of one.
@@ -193,7 +203,7 @@ func next(g api.Gateway, now time.Time) (sentence, hint string) {
 			wait = "in " + max(g.NextRetryAt.Sub(now), 0).Round(100*time.Millisecond).String()
 		}
 		return fmt.Sprintf("it failed and is started again %s", wait),
-			"hermes gateway start " + g.Profile + " (starts it now)"
+			"hermes gateway start " + g.Profile
 	case profile.StateParked:
 		return "nothing until its configuration is corrected and it is started", "hermes gateway start " + g.Profile
 	case profile.StateStopped:

@@ -39,42 +39,65 @@ func (f *Fleet) Watch(ctx context.Context) error {
 	}
 	tick := time.NewTicker(rescanEvery)
 	defer tick.Stop()
-	soon := time.NewTimer(0)
-	defer soon.Stop()
+	next := alarm{t: time.NewTimer(0)}
+	defer next.t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-w.Events:
-			soon.Reset(debounce)
+		case e := <-w.Events:
+			if f.concerns(e.Name) {
+				next.within(debounce)
+			}
 		case err := <-w.Errors:
 			f.log.Warn("inotify", "error", err) // an overflow: look at everything
-			soon.Reset(debounce)
+			next.within(debounce)
 		case <-tick.C:
-			soon.Reset(0)
-		case <-soon.C:
-			f.scanMu.Lock()
-			err := f.look(ctx)
-			if len(f.missing) > 0 {
-				soon.Reset(provenAfter)
+			next.within(0)
+		case <-next.t.C:
+			next.at = time.Time{}
+			unmarked, missing := f.rescan(ctx)
+			if missing {
+				next.within(provenAfter)
 			}
-			unmarked := f.unmarked
-			f.scanMu.Unlock()
-			if err != nil {
-				f.log.Warn("profiles not scanned", "error", err)
+			if f.watchDirs(w, unmarked) {
+				next.within(debounce) // for what changed before it was watched
 			}
-			f.watchDirs(w, unmarked)
 		}
 	}
 }
 
-// watchDirs has inotify report changes of profiles/ and of directories in it
-// that are no profiles yet: SOUL.md may be about to be written.
-func (f *Fleet) watchDirs(w *fsnotify.Watcher, unmarked []string) {
-	if f.blind.Load() {
-		return
+// alarm is a timer that is only ever set to ring earlier: a steady stream of
+// events must not put it off.
+type alarm struct {
+	t  *time.Timer
+	at time.Time // zero: not set
+}
+
+func (a *alarm) within(d time.Duration) {
+	at := time.Now().Add(d)
+	if a.at.IsZero() || at.Before(a.at) {
+		a.at = at
+		a.t.Reset(d)
 	}
-	profiles := filepath.Join(f.home.Path(), "profiles")
+}
+
+// concerns says whether an event may be about a profile. While there is no
+// profiles/ the home is watched, where gateways write what they like.
+func (f *Fleet) concerns(path string) bool {
+	return filepath.Dir(path) != f.home.Path() || path == f.profilesPath()
+}
+
+func (f *Fleet) profilesPath() string { return filepath.Join(f.home.Path(), "profiles") }
+
+// watchDirs has inotify report changes of profiles/ and of directories in it
+// that are no profiles yet: SOUL.md may be about to be written. It is true if
+// one of them was not watched before.
+func (f *Fleet) watchDirs(w *fsnotify.Watcher, unmarked []string) (added bool) {
+	if f.blind.Load() {
+		return false
+	}
+	profiles := f.profilesPath()
 	wanted := []string{profiles}
 	if _, err := os.Lstat(profiles); err != nil {
 		wanted = []string{f.home.Path()} // where profiles/ will appear
@@ -91,7 +114,9 @@ func (f *Fleet) watchDirs(w *fsnotify.Watcher, unmarked []string) {
 			delete(watched, dir)
 			continue
 		}
-		if err := w.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := w.Add(dir)
+		added = added || err == nil
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			f.log.Warn("not watched, profiles are looked for every 30 s and at each command", "path", dir, "error", err)
 			f.blind.Store(true)
 		}
@@ -99,21 +124,35 @@ func (f *Fleet) watchDirs(w *fsnotify.Watcher, unmarked []string) {
 	for dir := range watched {
 		_ = w.Remove(dir) // it may be gone, and its watch with it
 	}
+	return added
 }
 
-// rescan looks at the profiles now.
-func (f *Fleet) rescan(ctx context.Context) {
+// rescan looks at the profiles now, and returns which directories are to be
+// watched and whether one is missing.
+func (f *Fleet) rescan(ctx context.Context) (unmarked []string, missing bool) {
 	f.scanMu.Lock()
 	defer f.scanMu.Unlock()
-	if err := f.look(ctx); err != nil {
-		f.log.Warn("profiles not scanned", "error", err)
+	f.rescanLocked(ctx)
+	return f.unmarked, len(f.missing) > 0
+}
+
+// rescanIfBlind looks at the profiles now if inotify would not tell and nobody
+// is looking: who only asks how things are does not wait for a gateway to stop.
+func (f *Fleet) rescanIfBlind() {
+	if f.blind.Load() && f.scanMu.TryLock() {
+		defer f.scanMu.Unlock()
+		f.rescanLocked(f.leave)
 	}
 }
 
-// rescanIfBlind looks at the profiles now if inotify would not tell.
-func (f *Fleet) rescanIfBlind() {
-	if f.blind.Load() {
-		f.rescan(f.leave)
+func (f *Fleet) rescanLocked(ctx context.Context) {
+	err := f.look(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
+		f.notices.clear(profilesUnscanned, "")
+	case f.notices.set(profilesUnscanned, "", err):
+		f.log.Warn("profiles not scanned", "error", err)
 	}
 }
 
@@ -127,6 +166,7 @@ func (f *Fleet) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.retireMoved(ctx, scan)
 	w := f.observe(scan, nil)
 	w.Skipped = f.newlySkipped(scan)
 	w.Gone = f.proveGone(scan)
@@ -134,9 +174,33 @@ func (f *Fleet) look(ctx context.Context) error {
 	plan := reconcile.Plan(w)
 	if len(plan) > 0 {
 		f.assignPorts(w.Found)
-		f.carryOut(plan, nil)
+		f.carryOut(ctx, plan, nil)
 	}
 	return nil
+}
+
+// retireMoved removes the slots whose directory has another name while their
+// own name is another directory's: the run works in what is now somebody
+// else's home. Both names are then registered as they are.
+func (f *Fleet) retireMoved(ctx context.Context, scan store.Scan) {
+	names := map[reconcile.ID]profile.Name{}
+	ids := map[profile.Name]reconcile.ID{}
+	for _, e := range scan.Entries {
+		names[reconcile.ID(e.ID)] = e.Name
+		ids[e.Name] = reconcile.ID(e.ID)
+	}
+	var moved []profile.Name
+	f.mu.Lock()
+	for _, s := range f.byName {
+		id, taken := ids[s.name]
+		if to, known := names[s.id]; taken && known && id != s.id && to != s.name {
+			moved = append(moved, s.name)
+		}
+	}
+	f.mu.Unlock()
+	for _, name := range moved {
+		f.retire(ctx, name, "its directory has another name")
+	}
 }
 
 // newlySkipped are the entries not reported before; those that lack only

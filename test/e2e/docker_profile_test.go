@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -24,6 +25,25 @@ func TestProfileMadeInAContainer(t *testing.T) {
 	}
 	if env := strings.Join(d.lines("coder", ".env"), "\n"); !strings.Contains(env, "\nAPI_SERVER_KEY=") {
 		t.Errorf("no key in .env: %q", env)
+	}
+}
+
+// TestKeyOfTheContainer: a key said for the container is the key; none is made
+// up beside it.
+func TestKeyOfTheContainer(t *testing.T) {
+	t.Parallel()
+	const key = "the-key-of-the-container"
+	d := newDocker(t)
+	d.run([]string{"--env", "API_SERVER_KEY=" + key, "--publish", "127.0.0.1::8642"}, "gateway", "run")
+	d.eventually("the key opens", func() error {
+		status, body, err := get(d.published()+"/v1/models", key)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%d: %s", status, body)
+		}
+		return err
+	})
+	if env := strings.Join(d.lines("default", ".env"), "\n"); strings.Contains(env, "API_SERVER_KEY=") {
+		t.Errorf("a key in .env: %q", env)
 	}
 }
 

@@ -252,8 +252,14 @@ func TestExecAsRootAndAsHermes(t *testing.T) {
 	for _, user := range []string{"0", "10000", "hermes"} {
 		name := "by-" + user
 		for _, args := range [][]string{
-			{"profile", "create", name}, {"gateway", "start", "anna"}, {"gateway", "restart", "anna"}, {"status"},
-			{"gateway", "stop", "anna"}, {"why", "anna"}, {"gateway", "logs", "anna"}, {"profile", "rename", name, name + "-2"},
+			{"profile", "create", name},
+			{"gateway", "start", "anna"},
+			{"gateway", "restart", "anna"},
+			{"status"},
+			{"gateway", "stop", "anna"},
+			{"why", "anna"},
+			{"gateway", "logs", "anna"},
+			{"profile", "rename", name, name + "-2"},
 		} {
 			if stdout, stderr, code := d.exec(append([]string{"--user", user, d.name, "hermes"}, args...)...); code != 0 {
 				t.Errorf("as %s: hermes %q: exit %d\n%s%s", user, args, code, stdout, stderr)

@@ -1,0 +1,98 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"hermes/internal/engine"
+	"hermes/internal/fault"
+	"hermes/internal/lifecycle"
+)
+
+const (
+	// settle is how long observations are gathered before they are written: a
+	// burst of events costs one write. Losing them costs history, not intent.
+	settle = 250 * time.Millisecond
+	// rewriteAfter is when an observation that could not be written is tried
+	// again.
+	rewriteAfter = 10 * time.Second
+	// unwrittenExits is how many exits the runner keeps for a slot whose
+	// observation cannot be written: each costs it descriptors.
+	unwrittenExits = 4
+)
+
+// forgetLater tells the runner to forget an exit once it is on disk.
+func (s *slot) forgetLater(generation uint64) {
+	s.forget = append(s.forget, generation)
+	s.touch()
+}
+
+// touch has the observation written soon.
+func (s *slot) touch() {
+	if !s.dirty {
+		s.dirty = true
+		s.arm(writeTimer, settle, func() { s.write() })
+	}
+}
+
+// writeFailure writes at once what must be known at the next boot.
+func (s *slot) writeFailure() {
+	if s.state == lifecycle.Parked || s.state == lifecycle.Backoff {
+		s.write()
+	}
+}
+
+// write puts the observation on disk and has the runner forget the exits it
+// holds. It is false if the disk does not take it; it is tried again then.
+func (s *slot) write() bool {
+	s.dirty = false
+	s.disarm(writeTimer, true)
+	if s.gone || s.outside {
+		s.release(len(s.forget))
+		return true
+	}
+	s.last.Keeper = s.fleet.options.Keeper
+	s.last.IntentGeneration = s.intent.Generation
+	s.last.Reason = s.reason
+	s.last.State = s.state.Visible()
+	s.last.Health = ""
+	if s.run != nil {
+		s.last.Health = s.run.health
+	}
+	err := s.fleet.writeSupervision(s.name, s.last)
+	if err != nil && fault.CodeOf(err) != fault.GatewayNotRegistered { // a profile that is gone takes its slot along
+		if s.fleet.notices.set(observationUnwritten, s.name, err) {
+			s.log.Warn("observation not written", "error", err)
+		}
+		s.dirty = true
+		s.arm(writeTimer, rewriteAfter, func() { s.write() })
+		s.release(len(s.forget) - unwrittenExits)
+		return false
+	}
+	s.fleet.notices.clear(observationUnwritten, s.name)
+	s.release(len(s.forget))
+	return true
+}
+
+// release has the runner forget the oldest n exits.
+func (s *slot) release(n int) {
+	if n <= 0 {
+		return
+	}
+	generations := s.forget[:n:n]
+	s.forget = append([]uint64(nil), s.forget[n:]...)
+	s.wg.Go(func() { s.fleet.forget(s.name.Slot(), generations...) })
+}
+
+// forget tells the runner that exits of a slot need not be kept. If it does
+// not hear, the next supervisor finds them and tells it again.
+func (f *Fleet) forget(slot string, generations ...uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), runnerTimeout)
+	defer cancel()
+	for _, g := range generations {
+		if err := f.runner.Forget(ctx, slot, g); err != nil && !errors.Is(err, engine.ErrGone) {
+			f.log.Warn("exit not forgotten", "slot", slot, "error", err)
+		}
+	}
+}
