@@ -83,6 +83,7 @@ func TestBadConfig(t *testing.T) {
 	h.refused(1, []string{"config.yaml:3"}, "gateway", "start", "anna")
 	h.configure("anna")
 	h.must("gateway", "start", "anna")
+	h.started("anna", 1) // exec'd is not yet at work
 	h.noDoubles(map[string]int{"anna": 1})
 }
 
