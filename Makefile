@@ -30,7 +30,7 @@ check: lint generate test
 
 # lint: what .golangci.yml asks for, gofumpt included.
 lint:
-	$(TOOL) golangci-lint run
+	$(TOOL) golangci-lint run --allow-serial-runners
 
 # generate: the reference pages that come from the code.
 generate:
@@ -49,7 +49,7 @@ fuzz:
 
 # image: the container image, from nothing but the static binary.
 image: rootfs
-	docker build --quiet --tag $(IMAGE) .
+	docker build --quiet --platform linux/$(ARCH) --tag $(IMAGE) .
 
 rootfs:
 	rm -rf build/rootfs build/rootfs.tar

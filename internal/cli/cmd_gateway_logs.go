@@ -54,7 +54,7 @@ func (e *env) logs(ctx context.Context, at place, name profile.Name, n int, foll
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil // told to end: that is how following ends
+		return nil //nolint:nilerr // told to end: that is how following ends
 	case errors.Is(err, fs.ErrNotExist):
 		return e.noLog(at, name)
 	case errors.Is(err, fs.ErrPermission):

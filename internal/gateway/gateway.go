@@ -164,9 +164,9 @@ func (g *gateway) serve(ctx context.Context, ln net.Listener) error {
 		return fault.Wrap(fault.Internal, err, "cannot serve %s", g.profile.Name().Slot())
 	case <-ctx.Done():
 	}
-	srv.SetKeepAlivesEnabled(false)
+	srv.SetKeepAlivesEnabled(false) // every answer from now on is its connection's last
 	g.drain(s, killNow)
-	end, cancel := context.WithTimeout(kill, lastWords)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
 	_ = srv.Shutdown(end) // what it does not finish, Close cuts
 	return nil

@@ -60,7 +60,7 @@ func prepareGateway(t *testing.T, configuration string, environ ...string) *runn
 	t.Cleanup(func() { _ = notify.Close() })
 	port := freePort(t)
 	g := &running{
-		api: &api{t: t, url: "http://127.0.0.1:" + strconv.Itoa(port), client: &http.Client{Transport: &http.Transport{}}, log: &syncBuffer{}},
+		api: &api{t: t, url: "http://127.0.0.1:" + strconv.Itoa(port), client: &http.Client{Transport: &http.Transport{}, Timeout: 2 * patience}, log: &syncBuffer{}},
 		dir: filepath.Join(home, "profiles", "coder"), notify: notify, hurry: make(chan struct{}), ended: make(chan error, 1),
 	}
 	t.Cleanup(g.client.CloseIdleConnections)

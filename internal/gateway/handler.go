@@ -58,14 +58,12 @@ func (s *server) chat(w *recorder, r *http.Request) error {
 		e.final = true
 		return e
 	}
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(s.limits.body)) // a test's recorder has none
+	// net/http lifts it at the body's end: the answer may take longer.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.body))
 	c, err := readChat(w.ResponseWriter, r)
 	if err != nil {
 		return err
 	}
-	// From here on a read waits for the client to go away, however long.
-	_ = rc.SetReadDeadline(time.Time{})
 	if c.model == "" {
 		c.model = string(s.settings.profile)
 	}

@@ -96,6 +96,7 @@ func newAPI(t *testing.T, s settings, change ...func(*server)) *api {
 	}
 	srv := httptest.NewServer(a.server)
 	a.url, a.client = srv.URL, srv.Client()
+	a.client.Timeout = 2 * patience
 	t.Cleanup(func() {
 		srv.Close()
 		a.server.close()

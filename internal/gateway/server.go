@@ -71,6 +71,11 @@ func (s *server) routes() map[string]map[string]handler {
 func (s *server) ServeHTTP(hw http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	w := &recorder{ResponseWriter: hw}
+	defer func() {
+		if w.entered { // and its answer, or error, is written
+			s.leave()
+		}
+	}()
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	err := s.route(w, r)
 	e := (*apiError)(nil)
@@ -148,10 +153,9 @@ func (s *server) api(h handler) handler {
 			return err
 		}
 		if !s.enter() {
-			w.Header().Set("Connection", "close")
 			return shuttingDown()
 		}
-		defer s.leave()
+		w.entered = true
 		return h(w, r)
 	}
 }
@@ -249,10 +253,11 @@ func (s *server) isDraining() bool {
 	return s.draining
 }
 
-// recorder remembers the status of an answer, 0 before there is one.
+// recorder remembers what became of a request.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	status  int  // of the answer, 0 before there is one
+	entered bool // it counts as under way
 }
 
 func (w *recorder) WriteHeader(status int) {

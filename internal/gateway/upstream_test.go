@@ -313,5 +313,7 @@ func TestHugeAnswer(t *testing.T) {
 			}
 		}
 	})
-	wantError(t, a.chat(hello), 502, "upstream_invalid")
+	if message := wantError(t, a.chat(hello), 502, "upstream_invalid"); !strings.Contains(message, "larger than 32 MB") {
+		t.Errorf("got %s", message)
+	}
 }

@@ -31,14 +31,14 @@ func (s *slot) onExit(generation uint64, exit engine.Exit) {
 // what the run said last is on disk: commands do not wait for that, and the
 // runner keeps the exit meanwhile.
 func (s *slot) exited(r *run, exit engine.Exit) {
-	if r.ended {
+	if r.Exit != nil {
 		return // told before
 	}
-	r.ended = true
+	r.Exit = &exit
 	r.cancel() // its reader finishes
 	s.disarm(startTimer, true)
-	if !s.needsWords(r, exit) {
-		s.fileExit(r, exit)
+	if !s.needsWords(r) {
+		s.fileExit(r)
 		return
 	}
 	s.wg.Go(func() {
@@ -48,19 +48,19 @@ func (s *slot) exited(r *run, exit engine.Exit) {
 		case <-r.copied:
 		case <-late.C: // a disk that hangs must not hide the exit
 		}
-		s.post(func() { s.fileExit(r, exit) })
+		s.post(func() { s.fileExit(r) })
 	})
 }
 
 // needsWords says whether the exit is to be explained by words that are not on
 // disk yet.
-func (s *slot) needsWords(r *run, exit engine.Exit) bool {
+func (s *slot) needsWords(r *run) bool {
 	select {
 	case <-r.copied:
 		return false
 	default:
 	}
-	switch event := s.judge(s.record(r, exit)); event {
+	switch event := s.judge(s.record(r)); event {
 	case lifecycle.ExitedConfig, lifecycle.ExitedFailed:
 		return s.state != lifecycle.Stopping
 	default:
@@ -68,9 +68,13 @@ func (s *slot) needsWords(r *run, exit engine.Exit) bool {
 	}
 }
 
-// fileExit puts the end of the slot's run on record and feeds what follows.
-func (s *slot) fileExit(r *run, exit engine.Exit) {
-	record := s.record(r, exit)
+// fileExit puts the end of the slot's run on record, once, and feeds what
+// follows.
+func (s *slot) fileExit(r *run) {
+	if s.run != r {
+		return
+	}
+	record := s.record(r)
 	if record.Healthy {
 		s.last.Failures = 0
 	}
@@ -90,18 +94,18 @@ func (s *slot) fileExit(r *run, exit engine.Exit) {
 }
 
 // record is how the run ended, for the files.
-func (s *slot) record(r *run, exit engine.Exit) profile.Exit {
-	e := exitOf(r.Run, exit)
+func (s *slot) record(r *run) profile.Exit {
+	e := exitOf(r.Run)
 	e.Asked = s.state == lifecycle.Stopping
-	e.Healthy = !r.readyAt.IsZero() && exit.At.Sub(r.readyAt) >= restart.HealthyAfter
+	e.Healthy = !r.readyAt.IsZero() && r.Exit.At.Sub(r.readyAt) >= restart.HealthyAfter
 	return e
 }
 
-// exitOf is what the runner knows of an exit.
-func exitOf(r engine.Run, exit engine.Exit) profile.Exit {
-	e := profile.Exit{Run: r.Generation, Code: exit.Code, Started: r.Started, At: exit.At}
-	if exit.Signal != 0 {
-		e.Code, e.Signal = -1, unix.SignalName(exit.Signal)
+// exitOf is what the runner knows of the end of a run.
+func exitOf(r engine.Run) profile.Exit {
+	e := profile.Exit{Run: r.Generation, Code: r.Exit.Code, Started: r.Started, At: r.Exit.At}
+	if r.Exit.Signal != 0 {
+		e.Code, e.Signal = -1, unix.SignalName(r.Exit.Signal)
 	}
 	return e
 }

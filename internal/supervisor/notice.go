@@ -154,7 +154,7 @@ func ancillary(oob []byte) (sender *unix.Ucred, fds []int) {
 // noticed acts on a notification, in the loop. It is false if that has to be
 // on disk and is not.
 func (s *slot) noticed(r *run, n notice) bool {
-	if s.run != r || r.ended {
+	if s.run != r || r.Exit != nil {
 		return true
 	}
 	if n.status != "" {

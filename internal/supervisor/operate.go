@@ -161,7 +161,7 @@ func (s *slot) isUp(old uint64) func() (bool, error) {
 	return func() (bool, error) {
 		switch s.state {
 		case lifecycle.Running:
-			return s.run.Generation != old && !s.run.ended, nil
+			return s.run.Generation != old && s.run.Exit == nil, nil
 		case lifecycle.Stopped, lifecycle.Parked, lifecycle.Backoff:
 			return true, s.notUp()
 		default: // on its way
@@ -247,6 +247,9 @@ func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, v ver
 		err     error
 	}
 	p, err := ask(ctx, s, func() (p promise) {
+		if s.run != nil && s.run.Exit != nil {
+			s.fileExit(s.run) // a command meets what is, not what is being written
+		}
 		p.outcome, p.err = v(s, ctx, r.By)
 		return p
 	})

@@ -53,7 +53,7 @@ func (s *slot) pick(runs []engine.Run) *engine.Run {
 			return r
 		}
 		if r.Exit != nil {
-			s.last.AddExit(exitOf(*r, *r.Exit))
+			s.last.AddExit(exitOf(*r))
 			s.forgetLater(r.Generation)
 		}
 		closeRun(*r)
@@ -66,6 +66,7 @@ func (s *slot) pick(runs []engine.Run) *engine.Run {
 func (s *slot) found(r engine.Run) (restarting bool) {
 	own := s.fleet.newRun()
 	own.Run, own.adopted, own.health = r, true, profile.HealthUnknown
+	own.Exit = nil // it is filed like any other
 	if s.last.Run == r.Generation {
 		restarting = s.last.Restarting
 		own.readyAt = s.last.ReadyAt

@@ -73,14 +73,14 @@ type setup struct {
 	port         int
 }
 
-// run is one run of the gateway.
+// run is one run of the gateway. Its Exit is set once it is known, and filed
+// when what the run said last is on disk.
 type run struct {
 	engine.Run
 	ctx     context.Context    // ends when the run has ended or the supervisor leaves
 	cancel  context.CancelFunc // of ctx
 	copied  chan struct{}      // closed when its output is on disk
 	adopted bool               // it was started by an earlier supervisor
-	ended   bool               // its exit is known
 	readyAt time.Time
 	health  profile.Health
 	status  string

@@ -90,7 +90,7 @@ func (s *slot) spawned(r *run, got engine.Run, setup setup, err error) {
 		}
 		return
 	}
-	r.Run = got
+	r.Run, r.Exit = got, nil
 	s.setup = setup
 	s.last.Port = setup.port
 	s.last.Ended = false
