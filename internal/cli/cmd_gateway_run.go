@@ -18,6 +18,9 @@ import (
 // of its container.
 const containerSuffix = "(container supervisor)"
 
+// byCommand is who starts a gateway that the container's command names.
+const byCommand = "container command"
+
 func newGatewayRunCmd(e *env) *cobra.Command {
 	var noSupervise, replace bool
 	cmd := &cobra.Command{
@@ -92,7 +95,7 @@ func (r *run) detect(ctx context.Context) (supervision, error) {
 	if holder, ok := inOurContainer(r.at.home); ok {
 		r.manager = holder.Manager
 		if holder.PID == os.Getppid() {
-			c.By = "container command"
+			c.By = byCommand
 		}
 		return supervisionContainer, nil
 	}
@@ -136,13 +139,27 @@ func (r *run) refusal() error {
 		WithHint("%s gateway logs -f", r.command(r.at.profile))
 }
 
+// want has the supervisor want the gateway running. For the container's own
+// command boot has done so; a second start would have a broken one break twice.
+func (r *run) want(ctx context.Context) error {
+	name := string(r.at.profile)
+	if r.client.By == byCommand {
+		g, err := r.client.Gateway(ctx, name)
+		if err == nil && g.Intent == string(profile.Running) {
+			return nil
+		}
+	}
+	// The wait is the supervisor's: this command says what it did at once.
+	_, err := r.client.Start(ctx, name, api.ActionRequest{NoWait: true})
+	return err
+}
+
 // redirect wants the gateway running and says what became of this command. No
 // failure ends the command: the container is more than this gateway, and what
 // is wrong can be mended in it.
 func (r *run) redirect(ctx context.Context) {
 	slot := r.at.profile.Slot()
-	// The wait is the supervisor's: this command says what it did at once.
-	_, err := r.client.Start(ctx, string(r.at.profile), api.ActionRequest{NoWait: true})
+	err := r.want(ctx)
 	if ctx.Err() != nil {
 		return
 	}

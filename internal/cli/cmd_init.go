@@ -80,7 +80,7 @@ func (e *env) bootPlan(main []string) (initPlan, error) {
 		return initPlan{}, err
 	}
 	return initPlan{request: superviseRequest{home: at.home, engine: engineFlags{
-		manager: managerContainer, container: true, by: "container command", main: main,
+		manager: managerContainer, container: true, by: byCommand, main: main,
 	}}}, nil
 }
 
@@ -90,7 +90,7 @@ func (e *env) upPlan(probe *env, cmd *cobra.Command) (initPlan, error) {
 	if err != nil {
 		return initPlan{}, err
 	}
-	s.engine.manager, s.engine.container, s.engine.by = managerContainer, true, "container command"
+	s.engine.manager, s.engine.container, s.engine.by = managerContainer, true, byCommand
 	s.engine.create, _ = cmd.Flags().GetBool("create")
 	s.takeOver, _ = cmd.Flags().GetBool("take-over")
 	return initPlan{request: s}, nil

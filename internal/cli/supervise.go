@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -50,7 +52,7 @@ func (e *env) supervise(s superviseRequest) (int, error) {
 	rec.Manager = s.engine.manager
 	held, err := lease.Take(s.home, rec, lease.TakeOptions{TakeOver: s.takeOver})
 	if err != nil {
-		return 0, leaseFault(err)
+		return 0, leaseFault(s.home, err)
 	}
 	runtime, listener, err := e.prepareRuntime(s.home, held)
 	if err != nil {
@@ -127,15 +129,32 @@ func (e *env) prepareRuntime(home string, held *lease.Lease) (dir string, listen
 }
 
 // leaseFault renders a home that cannot be had.
-func leaseFault(err error) error {
+func leaseFault(home string, err error) error {
 	if h, ok := errors.AsType[*lease.HeldError](err); ok {
 		f := fault.Wrap(fault.HomeHeld, err, "this home has a supervisor")
 		if !h.Expires.IsZero() {
 			return f.WithHint("wait until %s, or if that machine is gone for good add --take-over", h.Expires.Format(time.RFC3339))
 		}
-		return f.WithHint("hermes status shows it; it ends with: kill %d", h.Record.PID)
+		return f.WithHint("%s", endHint(h.Record))
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fault.Wrap(fault.HomeUnusable, err, "cannot own the home").
+			WithHint("as root: chown %d:%d %s", os.Geteuid(), os.Getegid(), filepath.Join(home, lease.File))
 	}
 	return fault.Wrap(fault.HomeUnusable, err, "cannot own the home")
+}
+
+// endHint says how the holder of a home is ended. Its pid means nothing in
+// another container or on another host.
+func endHint(holder lease.Record) string {
+	self := lease.Self(holder.Since)
+	switch {
+	case holder.BootID == self.BootID && holder.PIDNamespace == self.PIDNamespace:
+		return fmt.Sprintf("use that one, or end it with: kill %d", holder.PID)
+	case holder.Container != "":
+		return "use that one, or end it with: docker stop " + holder.Container
+	}
+	return fmt.Sprintf("use that one, or end pid %d on host %s", holder.PID, holder.Host)
 }
 
 // fleetIdentity decides who gateways run as.

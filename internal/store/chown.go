@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hermes/internal/lease"
 	"hermes/internal/profile"
 )
 
@@ -39,6 +40,7 @@ func (h *Home) ChownFixed(uid, gid int) ([]Refused, error) {
 	}
 	c := chowner{uid: uid, gid: gid}
 	c.profile(h.dir)
+	c.give(h.dir, lease.File) // the next supervisor may be another uid
 	c.within(h.dir, logsDir, func(logs dir) {
 		c.give(logs, bootLogFile)
 		c.within(logs, gatewaysDir, func(gateways dir) {
