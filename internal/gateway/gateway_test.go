@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -246,23 +248,13 @@ func TestAskingDoesNotPreventAStart(t *testing.T) {
 }
 
 func TestStartFailures(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
 	other := newAPI(t, settings{profile: "writer", provider: echo{}})
+	taken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"status":"ok"}`) // healthy, and no gateway
+	}))
+	defer taken.Close()
 	_, otherPort, _ := net.SplitHostPort(strings.TrimPrefix(other.url, "http://"))
-	_, takenPort, _ := net.SplitHostPort(taken.Addr().String())
-	go func() { // a program that says something else
-		for {
-			conn, err := taken.Accept()
-			if err != nil {
-				return
-			}
-			_ = conn.Close()
-		}
-	}()
+	_, takenPort, _ := net.SplitHostPort(taken.Listener.Addr().String())
 	for _, tt := range []struct {
 		name, configuration string
 		environ             []string
@@ -291,6 +283,38 @@ func TestStartFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A lock on a file that has lost its name keeps nobody out.
+func TestLockFileThatLostItsName(t *testing.T) {
+	path := t.TempDir()
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for _, replaced := range []bool{false, true} {
+		writeFile(t, path, "gateway.lock", "")
+		file, err := dir.OpenFile("gateway.lock", os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if err := os.Remove(filepath.Join(path, "gateway.lock")); err != nil {
+			t.Fatal(err)
+		}
+		if replaced {
+			writeFile(t, path, "gateway.lock", "")
+		}
+		if err := lockAndCheck(dir, file); !errors.Is(err, errLocked) {
+			t.Errorf("replaced %v: got %v", replaced, err)
+		}
+	}
+	l, err := tryLock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.release()
 }
 
 func TestFilesThatCannotBe(t *testing.T) {

@@ -56,13 +56,13 @@ func TestSlowDrip(t *testing.T) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(40 * time.Millisecond)
 		defer tick.Stop()
-		for i := range 10 {
+		for i := range 20 {
 			<-tick.C
 			_, _ = io.WriteString(w, ": "+strings.Repeat("x", i)+"\n\n")
 			_ = http.NewResponseController(w).Flush()
 		}
 		_, _ = io.WriteString(w, delta("late")+finish+done)
-	}, func(u *upstream) { u.limits.silence, u.limits.keepAlive = 200*time.Millisecond, 20*time.Millisecond })
+	}, func(u *upstream) { u.limits.silence, u.limits.keepAlive = 500*time.Millisecond, 20*time.Millisecond })
 	all := events(t, readAll(t, a.chat(helloStream).Body))
 	comments := 0
 	for _, e := range all {
@@ -71,7 +71,7 @@ func TestSlowDrip(t *testing.T) {
 		}
 	}
 	if comments < 3 {
-		t.Errorf("%d comments kept the connection alive for 400 ms at one per 20 ms", comments)
+		t.Errorf("%d comments kept the connection alive for 800 ms at one per 20 ms", comments)
 	}
 	if last := all[len(all)-1]; string(last.data) != "[DONE]" || len(all)-comments != 3 {
 		t.Errorf("got %d events, the last is %q", len(all)-comments, last.data)
@@ -110,7 +110,11 @@ func TestStreamsThatEndBadly(t *testing.T) {
 				w.Header().Set("Content-Type", "text/event-stream")
 				_, _ = io.WriteString(w, delta("one"))
 				tt.serve(w, r)
-			}, func(u *upstream) { u.limits.silence = 300 * time.Millisecond })
+			}, func(u *upstream) {
+				if tt.name == "hangs" {
+					u.limits.silence = 300 * time.Millisecond
+				}
+			})
 			resp := a.chat(helloStream)
 			all := events(t, readAll(t, resp.Body)) // the stream itself ends well
 			if len(all) != 2 || string(all[0].data) != strings.TrimSpace(strings.TrimPrefix(delta("one"), "data: ")) {
@@ -189,11 +193,11 @@ func TestSlowAnswerOutlivesTheBodyDeadline(t *testing.T) {
 	a := upstreamAPI(t, "", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		select {
-		case <-time.After(150 * time.Millisecond):
+		case <-time.After(700 * time.Millisecond):
 			_, _ = io.WriteString(w, whole)
 		case <-r.Context().Done():
 		}
-	}, func(u *upstream) { u.limits.body = 50 * time.Millisecond })
+	}, func(u *upstream) { u.limits.body = 500 * time.Millisecond })
 	if got := readAll(t, a.chat(hello).Body); got != whole {
 		t.Errorf("got %s", got)
 	}

@@ -89,7 +89,7 @@ func TestReadyByNotify(t *testing.T) {
 	if g := r.gateway("anna"); g.Health != "unready" {
 		t.Errorf("health %s", g.Health)
 	}
-	r.until("it is spawned", func() bool { _, ok := r.fake.Living(slotOf("anna")); return ok })
+	r.untilLives("anna")
 	r.tell("anna", "STATUS=warming up")
 	r.until("its status is shown", func() bool { return r.gateway("anna").Status == "warming up" })
 	if !open(done) {
@@ -121,7 +121,6 @@ func TestHostileNotifications(t *testing.T) {
 	r := withPipes(t)
 	r.profile("anna", "ready: notify")
 	r.boot("anna")
-	r.until("it is spawned", func() bool { _, ok := r.fake.Living(slotOf("anna")); return ok })
 	before := descriptors(t)
 	for range 50 {
 		r.tell("anna", "")
@@ -206,7 +205,7 @@ func TestReadyByHTTP(t *testing.T) {
 	r.profile("anna", "ready: http:/health", "port: "+port, "host: 127.0.0.1", "stop_timeout: 1s")
 	r.boot()
 	done := r.ask(startIt, "anna")
-	r.until("it is spawned", func() bool { _, ok := r.fake.Living(slotOf("anna")); return ok })
+	r.untilLives("anna")
 	if l, err = net.Listen("tcp", address); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +249,7 @@ func TestProbeEndsWithItsRun(t *testing.T) {
 	r.profile("anna", "ready: http:/health", "port: "+freePort(t), "host: 127.0.0.1")
 	r.boot()
 	done := r.ask(startIt, "anna")
-	r.until("it is spawned", func() bool { _, ok := r.fake.Living(slotOf("anna")); return ok })
+	r.untilLives("anna")
 	r.end("anna", 78)
 	r.fails(<-done, "exit 78")
 	r.is("anna", profile.StateParked)

@@ -33,7 +33,7 @@ type rig struct {
 	dir     string // the home
 	fake    *enginetest.Fake
 	options supervisor.Options
-	settle  func() // waits until nothing is under way
+	bubble  bool // in a synctest bubble
 
 	home  *store.Home
 	fleet *supervisor.Fleet
@@ -47,7 +47,7 @@ func in(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, enginetest.NewFake())
-		r.settle = synctest.Wait
+		r.bubble = true
 		f(t, r)
 	})
 }
@@ -60,7 +60,7 @@ func newRig(t testing.TB, fake *enginetest.Fake) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: filepath.Join(dir, "home"), fake: fake, settle: func() {}, asked: make(chan struct{}, 16)}
+	r := &rig{t: t, dir: filepath.Join(dir, "home"), fake: fake, asked: make(chan struct{}, 16)}
 	for _, d := range []string{filepath.Join(r.dir, "profiles"), filepath.Join(dir, "n"), filepath.Join(dir, "slots")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
@@ -157,6 +157,18 @@ func readJSON[T any](r *rig, name, file string) (v T) {
 func (r *rig) boot(wanted ...profile.Name) {
 	r.t.Helper()
 	r.start(supervisor.BootRequest{Wanted: wanted, By: "hermes up"})
+	for _, name := range wanted {
+		r.untilLives(string(name))
+	}
+}
+
+// untilLives waits until the gateway has a run.
+func (r *rig) untilLives(name string) {
+	r.t.Helper()
+	if r.bubble {
+		return // it has settled
+	}
+	r.until(name+" lives", func() bool { _, ok := r.fake.Living(slotOf(name)); return ok })
 }
 
 func (r *rig) start(request supervisor.BootRequest) {
@@ -234,6 +246,13 @@ func (r *rig) reboot() {
 	r.fake = enginetest.NewFake()
 	r.options.Keeper += "'"
 	r.boot()
+}
+
+// settle waits, in a bubble, until nothing is under way.
+func (r *rig) settle() {
+	if r.bubble {
+		synctest.Wait()
+	}
 }
 
 // pass lets time go by, and waits until what is due then is done.

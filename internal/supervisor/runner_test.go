@@ -1,9 +1,13 @@
 package supervisor_test
 
 import (
+	"context"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"hermes/internal/engine"
+	"hermes/internal/engine/enginetest"
 	"hermes/internal/supervisor"
 	"hermes/internal/testkit"
 )
@@ -17,3 +21,8 @@ func bootRequest() supervisor.BootRequest { return supervisor.BootRequest{By: "h
 
 // unavailable leaves a test out; see testkit.
 func unavailable(t *testing.T, why string) { testkit.Unavailable(t, "%s", why) }
+
+// immortal is a runner whose runs no signal ends.
+type immortal struct{ *enginetest.Fake }
+
+func (immortal) Signal(context.Context, string, uint64, unix.Signal, bool) error { return nil }

@@ -94,7 +94,7 @@ func TestRefusedStarts(t *testing.T) {
 		{"bad .env", func(r *rig) { r.write("anna", ".env", "A=1\nno assignment\n") }, []string{".env"}, fault.GatewayFailed},
 		{"bad port in .env", func(r *rig) { r.write("anna", ".env", "API_SERVER_PORT=99999\n") }, []string{"API_SERVER_PORT"}, fault.GatewayFailed},
 		{"no such program", func(r *rig) { r.write("anna", "config.yaml", "gateway: {command: [/no/such]}\n") }, []string{"/no/such"}, fault.GatewayFailed},
-		{"config is a FIFO's name", func(r *rig) { spoil(r, "anna", "config.yaml") }, []string{"config.yaml", "directory"}, fault.GatewayFailed},
+		{"config is a directory", func(r *rig) { spoil(r, "anna", "config.yaml") }, []string{"config.yaml", "directory"}, fault.GatewayFailed},
 		{"no profile any more", func(r *rig) { os.Remove(r.path("anna", "SOUL.md")) }, []string{"anna"}, fault.GatewayNotRegistered},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -116,8 +116,9 @@ func TestRefusedStarts(t *testing.T) {
 				}
 				r.pass(time.Hour)
 				r.spawned("anna", 0)
-				r.profile("anna")
+				os.RemoveAll(r.path("anna", "config.yaml"))
 				os.Remove(r.path("anna", ".env"))
+				r.profile("anna")
 				r.must(startIt, "anna")
 				r.is("anna", profile.StateRunning)
 			})
