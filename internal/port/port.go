@@ -149,9 +149,14 @@ func (a *assignment) problems(full FullError) error {
 func inRange(p int) bool { return p >= First && p < First+Count }
 
 func join(names []profile.Name) string {
-	words := make([]string, len(names))
+	const most = 5
+	var words []string
 	for i, n := range names {
-		words[i] = "'" + string(n) + "'"
+		if i == most {
+			words = append(words, fmt.Sprintf("%d more", len(names)-most))
+			break
+		}
+		words = append(words, "'"+string(n)+"'")
 	}
 	if last := len(words) - 1; last > 0 {
 		return strings.Join(words[:last], ", ") + " and " + words[last]

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -151,4 +152,16 @@ func TestAssignProperties(t *testing.T) {
 			t.Fatalf("ports move although they are recorded: %s", diff)
 		}
 	})
+}
+
+// TestManyNamesStayReadable: an error about a fleet of a thousand is one line.
+func TestManyNamesStayReadable(t *testing.T) {
+	var names []profile.Name
+	for i := range 400 {
+		names = append(names, profile.Name(fmt.Sprintf("p%03d", i)))
+	}
+	got := (&port.FullError{Names: names}).Error()
+	if want := "'p000', 'p001', 'p002', 'p003', 'p004' and 395 more"; !strings.HasSuffix(got, want) {
+		t.Errorf("got %q, want it to end with %q", got, want)
+	}
 }

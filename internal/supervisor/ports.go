@@ -53,15 +53,17 @@ func (f *Fleet) explicitPort(name profile.Name) (int, error) {
 }
 
 // portFor is the port a start uses: what the files say now, else what was
-// assigned.
+// assigned, 0 if the range had none left.
 func (f *Fleet) portFor(name profile.Name, g config.Gateway, dotenv map[string]string) (int, error) {
 	if n, err := config.ExplicitPort(name, f.options.Settings, g, dotenv); err != nil || n != 0 {
 		return n, err
 	}
-	if n := f.port(name); n != 0 {
-		return n, nil
-	}
-	return 0, fault.New(fault.PortTaken, "no port in [%d, %d) is left for %s", port.First, port.First+port.Count, name).
+	return f.port(name), nil
+}
+
+// noPort refuses a gateway that has to serve and has no port.
+func (f *Fleet) noPort(name profile.Name) error {
+	return fault.New(fault.PortTaken, "cannot start %s: no port in [%d, %d) is left for it", name.Slot(), port.First, port.First+port.Count).
 		WithHint("set gateway.port in %s", filepath.Join(f.home.ProfilePath(name), "config.yaml"))
 }
 

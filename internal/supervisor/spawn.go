@@ -85,8 +85,8 @@ func (s *slot) spawned(r *run, got engine.Run, setup setup, err error) {
 	s.pending = nil
 	if err != nil {
 		r.cancel()
-		if s.fleet.leave.Err() == nil { // else the next supervisor finds what became of it
-			s.notSpawned(r, err)
+		if s.fleet.leave.Err() == nil && !errors.Is(err, engine.ErrGone) {
+			s.notSpawned(r, err) // else the next supervisor finds what became of it
 		}
 		return
 	}
@@ -215,6 +215,9 @@ func (f *Fleet) prepare(name profile.Name, generation uint64) (engine.Spec, setu
 	}
 	su := f.setupOf(file.Gateway, cmd.BuiltIn)
 	su.port = port
+	if port == 0 && (cmd.BuiltIn || su.ready.Kind == config.ReadyHTTP) {
+		return engine.Spec{}, setup{}, f.noPort(name)
+	}
 	if cmd.BuiltIn || file.Gateway.Port != 0 || su.ready.Kind == config.ReadyHTTP {
 		if err := f.checkPort(name, file.Gateway.Host, port); err != nil {
 			return engine.Spec{}, setup{}, err
