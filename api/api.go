@@ -43,6 +43,7 @@ type Gateway struct {
 	NextRetryAt *time.Time `json:"next_retry_at,omitempty"`
 	Port        int        `json:"port,omitempty"`
 	Reason      string     `json:"reason,omitempty"`
+	Hint        string     `json:"hint,omitempty"` // what puts an end to Reason, where that is known
 	LastExit    *Exit      `json:"last_exit,omitempty"`
 	MemoryBytes int64      `json:"memory_bytes,omitempty"`
 	// LogLost counts the log bytes dropped since the supervisor started.

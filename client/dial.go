@@ -89,6 +89,11 @@ func (c *Client) silent(rec lease.Record, socket string, err error) error {
 	}
 	f.Msg = "the supervisor of " + c.home + " (pid " + strconv.Itoa(rec.PID) +
 		") holds the home but does not answer: " + cause(err)
+	if rec.BootID == self.BootID && rec.PIDNamespace == self.PIDNamespace {
+		if pid := enginePID(rec.PID); pid != 0 {
+			return f.WithHint("replace its engine with `kill -9 %d`: gateways live on, and the keeper starts the next engine", pid)
+		}
+	}
 	if rec.Container != "" && rec.PID == 1 {
 		return f.WithHint("docker restart %s", short(rec.Container))
 	}

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
 	"hermes/api"
+	"hermes/internal/profile"
 )
 
 // announce tells who started hermes what became of each gateway that is
@@ -14,15 +16,20 @@ func (a *app) announce(ctx context.Context) {
 		if r.Error != nil {
 			fmt.Fprintf(a.Stderr, "✗ %s\n", r.Error.Message)
 			if r.Error.Hint != "" {
-				fmt.Fprintf(a.Stderr, "hint: %s\n", r.Error.Hint)
+				fmt.Fprintf(a.Stderr, "hint: %s\n", a.Address(r.Error.Hint))
 			}
 			return
 		}
 		g := r.Gateway
+		if s := profile.State(g.State); s == profile.StateBackoff || s == profile.StateParked { // it was up, for a moment
+			fmt.Fprintf(a.Stderr, "✗ %s is %s: %s\nhint: %s\n", g.Slot, g.State,
+				cmp.Or(g.Reason, "it ended at once"), a.Address(cmp.Or(g.Hint, "hermes why "+g.Profile)))
+			return
+		}
 		fmt.Fprintf(a.Stderr, "✓ %s %s (pid %d)%s\n", g.Slot, g.State, g.PID, address(g))
 	})
 	if wanted == 0 {
-		fmt.Fprintf(a.Stderr, "no gateway is wanted up\nhint: hermes gateway start default\n")
+		fmt.Fprintf(a.Stderr, "no gateway is wanted up\nhint: %s\n", a.Address("hermes gateway start default"))
 	}
 }
 

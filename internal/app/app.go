@@ -71,6 +71,8 @@ type Options struct {
 	Conn, Listener, Lease int
 	Stdout                *os.File // gateways' output, prefixed
 	Stderr                io.Writer
+	// Address makes a hint lead to this home from where people type.
+	Address func(hint string) string
 }
 
 // bootedFile in the runtime directory holds the stamp of the keeper whose boot
@@ -95,7 +97,18 @@ func Run(ctx context.Context, o Options) error {
 	if err := a.assemble(); err != nil {
 		return err
 	}
-	return a.serve(ctx)
+	return keeperGone(a.serve(ctx))
+}
+
+// keeperGone makes the end of the keeper something for a person.
+func keeperGone(err error) error {
+	if !errors.Is(err, engine.ErrGone) {
+		return err
+	}
+	return &fault.Error{
+		Code: fault.NoSupervisor, Err: err, Hint: "hermes up",
+		Msg: "the keeper is gone: gateways that still run are ended by the next `hermes up`",
+	}
 }
 
 // app is the engine while it runs.
@@ -290,7 +303,7 @@ func (a *app) boot(ctx context.Context) (returning bool, err error) {
 // prepareHome makes of the home what a boot needs.
 func (a *app) prepareHome() error {
 	if _, err := a.home.EnsureDefault(); err != nil {
-		return err
+		a.log.Warn("default profile not completed", "error", err) // a full disk keeps no gateway down
 	}
 	for _, n := range a.Wanted {
 		if err := a.ensure(n); err != nil {

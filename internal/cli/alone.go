@@ -44,7 +44,7 @@ func (e *env) aloneFleet(at place) (api.Fleet, error) {
 	for _, entry := range scan.Entries {
 		p, err := home.Profile(entry.Name)
 		if err != nil {
-			fleet.Gateways = append(fleet.Gateways, unreadableGateway(entry.Name, err))
+			fleet.Gateways = append(fleet.Gateways, e.unreadableGateway(entry.Name, err))
 			continue
 		}
 		g := aloneGateway(p, plan[entry.Name])
@@ -58,8 +58,8 @@ func (e *env) aloneFleet(at place) (api.Fleet, error) {
 }
 
 // unreadableGateway is a row for a profile that cannot be looked at.
-func unreadableGateway(name profile.Name, err error) api.Gateway {
-	msg, _, _ := explain(err)
+func (e *env) unreadableGateway(name profile.Name, err error) api.Gateway {
+	msg, _, _ := e.explain(err)
 	return api.Gateway{
 		Profile: string(name), Slot: name.Slot(),
 		State: string(profile.StateStopped), Health: string(profile.HealthUnknown), Reason: msg,
@@ -89,7 +89,7 @@ func aloneGateway(p *store.Profile, port int) api.Gateway {
 			g.Reason = seen.Reason
 		}
 	}
-	switch h, err := holder.Of(filepath.Join(p.Path(), lockFile)); {
+	switch h, err := holderOf(p); {
 	case err == nil:
 		g.State, g.PID, g.Reason = string(profile.StateRunning), h.PID, ""
 		g.Health = ownHealth(p, h.PID)

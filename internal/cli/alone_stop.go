@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"hermes/api"
 	"hermes/internal/fault"
@@ -21,6 +20,9 @@ func (e *env) actAlone(ctx context.Context, a action, at place, names []profile.
 	if a.verb != "stop" {
 		if a.all {
 			names = nil
+		}
+		if err := unknown(at, names); err != nil {
+			return err
 		}
 		return fault.New(fault.NoSupervisor, "no supervisor here: nothing supervises %s", at.home).
 			WithHint("%s", e.startHint(names))
@@ -61,6 +63,26 @@ func (e *env) actAlone(ctx context.Context, a action, at place, names []profile.
 	return nil
 }
 
+// unknown is the error about the first name that is no profile of the home. A
+// home that cannot be looked at is not what keeps a gateway from starting.
+func unknown(at place, names []profile.Name) error {
+	home, err := store.OpenReadOnly(at.home)
+	if err != nil {
+		return nil
+	}
+	defer home.Close()
+	for _, name := range names {
+		p, err := home.Profile(name)
+		switch {
+		case err == nil:
+			_ = p.Close()
+		case fault.CodeOf(err) == fault.GatewayNotRegistered:
+			return err
+		}
+	}
+	return nil
+}
+
 // isStopped reports a gateway that `stop --all` has nothing to do for: it does
 // not run, and is not meant to.
 func isStopped(home *store.Home, name profile.Name) bool {
@@ -70,12 +92,12 @@ func isStopped(home *store.Home, name profile.Name) bool {
 	}
 	defer p.Close()
 	intent, state, _ := p.Intent()
-	_, err = holder.Of(filepath.Join(p.Path(), lockFile))
+	_, err = holderOf(p)
 	return state == store.Valid && intent.Intent == profile.Stopped && errors.Is(err, holder.ErrFree)
 }
 
 // stopAlone writes the intent, first: whatever interrupts the rest, the next
-// supervisor leaves the gateway down. Then it ends the holder of the lock.
+// supervisor leaves the gateway down. Then it ends the holders of the locks.
 func (e *env) stopAlone(ctx context.Context, home *store.Home, a action, name profile.Name) error {
 	p, err := home.Profile(name)
 	if err != nil {
@@ -85,25 +107,25 @@ func (e *env) stopAlone(ctx context.Context, home *store.Home, a action, name pr
 	if err := e.wantStopped(p); err != nil {
 		return err
 	}
-	h, err := holder.Of(filepath.Join(p.Path(), lockFile))
-	switch {
-	case errors.Is(err, holder.ErrFree):
-		return nil
-	case errors.Is(err, holder.ErrHidden):
-		return fault.Wrap(fault.GatewayHeld, err, "cannot stop %s", name.Slot()).
-			WithHint("stop it where it runs: another container or host that uses this home")
-	case err != nil:
-		return fault.Wrap(fault.Unreadable, err, "cannot stop %s", name.Slot())
-	}
 	file, _ := p.Config() // a wrong file does not keep a gateway from being stopped
 	grace := e.grace(file)
 	if a.timeout > 0 {
 		grace = a.timeout
 	}
-	if err := h.End(ctx, grace); err != nil {
-		return stopFault(name, h.PID, err)
+	if pid, err := endHolders(ctx, p, grace); err != nil {
+		return stopFault(name, pid, err)
 	}
-	return nil
+	switch h, err := holderOf(p); {
+	case errors.Is(err, holder.ErrFree):
+		return nil
+	case errors.Is(err, holder.ErrHidden):
+		return fault.Wrap(fault.GatewayHeld, err, "cannot stop %s", name.Slot()).WithHint("%s", hiddenHint(p))
+	case err != nil:
+		return fault.Wrap(fault.Unreadable, err, "cannot stop %s", name.Slot())
+	default:
+		return fault.New(fault.GatewayHeld, "cannot stop %s: it was started again, pid %d", name.Slot(), h.PID).
+			WithHint("%s gateway stop %s", e.base(), name)
+	}
 }
 
 func stopFault(name profile.Name, pid int, err error) error {

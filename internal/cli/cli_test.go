@@ -73,6 +73,46 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// What a supervisor says to type leads to its home.
+func TestHintsNameTheHome(t *testing.T) {
+	for _, tt := range []struct{ settings, flag, hint, want string }{
+		{"/h", "", "hermes why a", "hermes why a"},
+		{"/h", "/h", "hermes why a", "hermes why a"},
+		{"/h/profiles/coder", "/h", "hermes up", "hermes --home /h up"},
+		{"/h", "/o", "hermes why a", "hermes --home /o why a"},
+		{"/h", "/o", "correct config.yaml, then: hermes gateway start a", "correct config.yaml, then: hermes --home /o gateway start a"},
+		{"/h", "/o", "end it with `kill 3`, then `hermes up`", "end it with `kill 3`, then `hermes --home /o up`"},
+		{"/h", "/o", "docker exec -u 7 c0 hermes status", "docker exec -u 7 c0 hermes --home /o status"},
+		{"/h", "/o", "hermes --home /o up", "hermes --home /o up"},
+		{"/h", "/o", "hermes gateway start --help", "hermes gateway start --help"},
+		{"/h", "/o", "chown 1:1 /srv/my hermes-home/.env", "chown 1:1 /srv/my hermes-home/.env"},
+	} {
+		e := testEnv(t)
+		e.settings, _ = config.FromEnviron([]string{"HERMES_HOME=" + tt.settings})
+		e.flags.home = tt.flag
+		if got := e.address(tt.hint); got != tt.want {
+			t.Errorf("%+v: got %q", tt, got)
+		}
+	}
+}
+
+// A gateway that came up and fell over before anybody was told has not started.
+func TestFellOver(t *testing.T) {
+	e := testEnv(t)
+	g := api.Gateway{Profile: "a", Slot: "gateway-a", State: "backoff", Reason: "exit 1"}
+	err := e.fellOver(action{verb: "start"}, api.ActionResult{Gateway: g})
+	if err == nil || err.Error() != "gateway-a is backoff: exit 1" {
+		t.Errorf("got %v", err)
+	}
+	if err := e.fellOver(action{verb: "stop"}, api.ActionResult{Gateway: g}); err != nil {
+		t.Errorf("a stop: %v", err)
+	}
+	g.State = "running"
+	if err := e.fellOver(action{verb: "start"}, api.ActionResult{Gateway: g}); err != nil {
+		t.Errorf("one that runs: %v", err)
+	}
+}
+
 // Ctrl-C ends a command that waits; that is no failure to explain.
 func TestInterrupted(t *testing.T) {
 	e := testEnv(t)

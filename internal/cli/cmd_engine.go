@@ -104,6 +104,6 @@ func (e *env) engine(f engineFlags) error {
 		Wanted:   f.wanted, Create: f.create, By: f.by,
 		Main: f.main, MainPath: f.mainPath, Commands: commands,
 		Conn: keeper.FDConn, Listener: keeper.FDListener, Lease: keeper.FDLease,
-		Stdout: os.Stdout, Stderr: e.err,
+		Stdout: os.Stdout, Stderr: e.err, Address: e.address,
 	})
 }

@@ -147,6 +147,9 @@ func (e *env) actOnEach(ctx context.Context, c *client.Client, a action, names [
 		outcomes[i] = make(chan outcome, 1)
 		pending.Go(func() {
 			res, err := perform(ctx, c, a, name)
+			if err == nil {
+				err = e.fellOver(a, res)
+			}
 			outcomes[i] <- outcome{res, err}
 		})
 	}
@@ -188,9 +191,15 @@ func (e *env) actOnAll(ctx context.Context, c *client.Client, a action) error {
 	began := e.now()
 	done, failed := 0, 0
 	err := c.All(ctx, a.verb, a.request(), func(res api.ActionResult) {
+		var err error
 		if res.Error != nil {
+			err = res.Error
+		} else {
+			err = e.fellOver(a, res)
+		}
+		if err != nil {
 			failed++
-			e.failure(ctx, c, profile.Name(res.Gateway.Profile), res.Error)
+			e.failure(ctx, c, profile.Name(res.Gateway.Profile), err)
 			return
 		}
 		done++

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"hermes/internal/fault"
 	"hermes/internal/logfile"
@@ -60,8 +63,23 @@ func (e *env) logs(ctx context.Context, at place, name profile.Name, n int, foll
 	case errors.Is(err, fs.ErrPermission):
 		return fault.Wrap(fault.Unreadable, err, "cannot read the log of %s", name.Slot()).
 			WithHint("run it as root, or as the owner of %s", dir)
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
+		return noDirectory(name, dir, err)
 	}
 	return err
+}
+
+// noDirectory is the error about a log that is not where it is kept: links are
+// not followed there.
+func noDirectory(name profile.Name, dir string, err error) error {
+	for _, path := range []string{dir, filepath.Join(dir, "current")} {
+		if st, lstatErr := os.Lstat(path); lstatErr == nil && st.Mode()&fs.ModeSymlink != 0 {
+			f := fault.New(fault.Unreadable, "cannot read the log of %s: %s is a symbolic link", name.Slot(), path)
+			f.Err = err
+			return f.WithHint("rm %s", path)
+		}
+	}
+	return fault.Wrap(fault.Unreadable, err, "cannot read the log of %s", name.Slot()).WithHint("ls -ld %s", dir)
 }
 
 func (e *env) lastLogLines(dir string, n int) error {

@@ -28,7 +28,7 @@ func newHealthCmd(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			h := probe(cmd.Context(), at, ready)
+			h := e.probe(cmd.Context(), at, ready)
 			if asJSON {
 				err = e.json(h)
 			} else {
@@ -47,7 +47,7 @@ func newHealthCmd(e *env) *cobra.Command {
 }
 
 // probe asks the supervisor; that it cannot be asked is an answer too.
-func probe(ctx context.Context, at place, ready bool) api.Health {
+func (e *env) probe(ctx context.Context, at place, ready bool) api.Health {
 	h, err := func() (api.Health, error) {
 		c, err := client.Find(at.home)
 		if err != nil {
@@ -61,7 +61,7 @@ func probe(ctx context.Context, at place, ready bool) api.Health {
 	if err == nil {
 		return h
 	}
-	msg, hint, _ := explain(err)
+	msg, hint, _ := e.explain(err)
 	return api.Health{Conditions: []api.Condition{{Code: string(codeOf(err)), Message: msg, Hint: hint}}}
 }
 
@@ -72,7 +72,7 @@ func (e *env) health(h api.Health) {
 	for _, c := range h.Conditions {
 		e.note("✗ %s\n", lines(c.Message))
 		if c.Hint != "" {
-			e.note("hint: %s\n", c.Hint)
+			e.note("hint: %s\n", e.address(c.Hint))
 		}
 	}
 }

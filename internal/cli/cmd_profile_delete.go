@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -122,12 +121,12 @@ func (e *env) checkIdle(home *store.Home, name profile.Name, verb string) error 
 		return err
 	}
 	defer p.Close()
-	switch h, err := holder.Of(filepath.Join(p.Path(), lockFile)); {
+	switch h, err := holderOf(p); {
 	case errors.Is(err, holder.ErrFree):
 		return nil
 	case errors.Is(err, holder.ErrHidden):
 		return fault.New(fault.GatewayHeld, "cannot %s profile '%s': its gateway runs, out of sight", verb, name).
-			WithHint("stop it where it runs: another container or host that uses this home")
+			WithHint("%s", hiddenHint(p))
 	case err != nil:
 		return fault.Wrap(fault.Unreadable, err, "cannot %s profile '%s'", verb, name)
 	default:

@@ -32,7 +32,7 @@ func newStatusCmd(e *env) *cobra.Command {
 			for _, n := range fleet.Notices {
 				e.note("! %s\n", lines(n.Message))
 				if n.Hint != "" {
-					e.note("hint: %s\n", n.Hint)
+					e.note("hint: %s\n", e.address(n.Hint))
 				}
 			}
 			return nil

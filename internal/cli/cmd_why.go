@@ -76,7 +76,7 @@ func (e *env) explanation(why api.Why) {
 		e.printf("next: %s\n", oneLine(why.Next))
 	}
 	if why.Hint != "" {
-		e.printf("hint: %s\n", oneLine(why.Hint))
+		e.printf("hint: %s\n", oneLine(e.address(why.Hint)))
 	}
 }
 

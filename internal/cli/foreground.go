@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,9 +19,6 @@ import (
 	"hermes/internal/profile"
 	"hermes/internal/store"
 )
-
-// lockFile is the gateway's own: it holds a flock on it for life.
-const lockFile = "gateway.lock"
 
 // here runs the gateway in this process's place. A wrong configuration is exit
 // 78, the code by which a supervisor knows not to try again.
@@ -63,7 +60,12 @@ func (r *run) prepare(ctx context.Context, isChild bool, g *GatewayRun) error {
 	if err != nil {
 		return err
 	}
-	if err := r.clearLock(ctx, p.Path(), r.grace(file)); err != nil || isChild {
+	if err := r.clearLock(ctx, p, r.grace(file), isChild); err != nil || isChild {
+		return err
+	}
+	// The descriptor is never closed: the lock is to last as long as the gateway.
+	lock, err := p.TakeForegroundLock(ctx)
+	if err != nil {
 		return err
 	}
 	in := launch.Input{
@@ -95,7 +97,7 @@ func (r *run) prepare(ctx context.Context, isChild bool, g *GatewayRun) error {
 	if cmd.BuiltIn {
 		return nil
 	}
-	return execute(cmd, r.at.profile)
+	return execute(cmd, r.at.profile, lock)
 }
 
 // openHome opens the home; the default profile's is made if it is not there.
@@ -114,9 +116,12 @@ func (e *env) grace(file config.File) time.Duration {
 	return e.settings.StopTimeout
 }
 
-// execute replaces this process by the command.
-func execute(cmd launch.Command, name profile.Name) error {
+// execute replaces this process by the command, which inherits the lock.
+func execute(cmd launch.Command, name profile.Name, lock int) error {
 	err := os.Chdir(cmd.Dir)
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(lock), unix.F_SETFD, 0)
+	}
 	if err == nil {
 		err = unix.Exec(cmd.Path, cmd.Argv, cmd.Env)
 	}
@@ -126,16 +131,19 @@ func execute(cmd launch.Command, name profile.Name) error {
 
 // clearLock makes sure that no other process is this gateway: with --replace by
 // ending it, else by refusing.
-func (r *run) clearLock(ctx context.Context, dir string, grace time.Duration) error {
-	file := filepath.Join(dir, lockFile)
-	h, err := holder.Of(file)
+func (r *run) clearLock(ctx context.Context, p *store.Profile, grace time.Duration, isChild bool) error {
+	h, err := rivalOf(p, isChild)
 	slot := r.at.profile.Slot()
+	// A foreign command that a supervisor runs holds no lock, and the holder of
+	// a lock may not be ours to see: the supervisor knows.
+	if err != nil && !isChild && r.isSupervised(ctx) {
+		return r.refusal()
+	}
 	switch {
 	case errors.Is(err, holder.ErrFree):
 		return nil
 	case errors.Is(err, holder.ErrHidden):
-		return fault.New(fault.GatewayHeld, "%s runs already: %s is locked by a process that cannot be seen from here", slot, file).
-			WithHint("stop it where it runs: another container or host that uses this home")
+		return r.hiddenFault(p)
 	case err != nil:
 		return fault.Wrap(fault.Unreadable, err, "cannot tell whether %s runs already", slot)
 	case !r.replace:
@@ -146,10 +154,40 @@ func (r *run) clearLock(ctx context.Context, dir string, grace time.Duration) er
 		return err
 	}
 	r.note("→ replacing %s, pid %d\n", slot, h.PID)
-	if err := h.End(ctx, grace); err != nil {
-		return fault.Wrap(fault.GatewayHeld, err, "cannot replace %s, pid %d", slot, h.PID)
+	if pid, err := endHolders(ctx, p, grace); err != nil {
+		return fault.Wrap(fault.GatewayHeld, err, "cannot replace %s, pid %d", slot, pid)
+	}
+	if _, err := rivalOf(p, isChild); errors.Is(err, holder.ErrHidden) {
+		return r.hiddenFault(p)
 	}
 	return nil
+}
+
+func (r *run) hiddenFault(p *store.Profile) error {
+	return fault.New(fault.GatewayHeld, "%s runs already: it is locked by a process that cannot be seen from here", r.at.profile.Slot()).
+		WithHint("%s", hiddenHint(p))
+}
+
+// isSupervised asks the home's supervisor, if there is one that answers,
+// whether it runs this gateway, in another process than this one.
+func (r *run) isSupervised(ctx context.Context) bool {
+	c, err := client.Find(r.at.home)
+	if err != nil {
+		return false
+	}
+	fleet, err := c.Fleet(ctx)
+	if err != nil {
+		return false
+	}
+	r.manager = fleet.Manager
+	ours := ancestry(os.Getpid())
+	for _, g := range fleet.Gateways {
+		if g.Profile == string(r.at.profile) && g.PID > 0 && !slices.Contains(ours, g.PID) {
+			r.gateway = g
+			return true
+		}
+	}
+	return false
 }
 
 // checkStray refuses to replace what a supervisor runs: it would start it again.

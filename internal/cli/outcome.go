@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -27,6 +28,22 @@ func (e *env) success(a action, res api.ActionResult, began time.Time) {
 	for _, h := range res.Hints {
 		e.note("hint: %s\n", h)
 	}
+}
+
+// fellOver is the error about a gateway that did start and has failed since,
+// before anybody was told.
+func (e *env) fellOver(a action, res api.ActionResult) error {
+	g := res.Gateway
+	switch profile.State(g.State) {
+	case profile.StateBackoff, profile.StateParked:
+	case profile.StateStopped, profile.StateStarting, profile.StateRunning, profile.StateStopping:
+		return nil
+	}
+	if a.verb == "stop" {
+		return nil
+	}
+	return fault.New(fault.GatewayFailed, "%s is %s: %s", g.Slot, g.State, cmp.Or(g.Reason, "it ended at once")).
+		WithHint("%s", cmp.Or(g.Hint, e.base()+" why "+g.Profile))
 }
 
 // runDetails is what is known of a run: " (pid 12, ready in 1.2s)". A run that
@@ -62,7 +79,7 @@ func url(g api.Gateway) string {
 // failure prints why a gateway did not do as it was told: the reason, what it
 // said last, and what to type next.
 func (e *env) failure(ctx context.Context, c *client.Client, name profile.Name, err error) {
-	msg, hint, _ := explain(err)
+	msg, hint, _ := e.explain(err)
 	e.note("✗ %s\n", lines(msg))
 	if ended(err) {
 		if why, err := c.Why(ctx, string(name)); err == nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"path/filepath"
+	"strings"
 
 	"hermes/internal/config"
 	"hermes/internal/fault"
@@ -81,6 +82,35 @@ func (e *env) command(name profile.Name) string {
 	}
 	return words
 }
+
+// address makes a hint that comes from where --home is not known lead to the
+// home it is about, unless that is where the command goes anyway.
+func (e *env) address(hint string) string {
+	if e.flags.home == "" || strings.HasSuffix(hint, " --help") {
+		return hint
+	}
+	if abs, err := filepath.Abs(e.flags.home); err == nil && abs == e.settings.Home && e.settings.Profile == "" {
+		return hint
+	}
+	const word = "hermes "
+	out := ""
+	for {
+		before, after, found := strings.Cut(hint, word)
+		if !found {
+			return out + hint
+		}
+		out += before
+		if isWordEnd(before) && !strings.HasPrefix(after, "--home ") {
+			out += e.base() + " "
+		} else {
+			out += word
+		}
+		hint = after
+	}
+}
+
+// isWordEnd says whether a command may begin after s.
+func isWordEnd(s string) bool { return s == "" || s[len(s)-1] == ' ' || s[len(s)-1] == '`' }
 
 // base is command for the home alone.
 func (e *env) base() string {

@@ -30,7 +30,7 @@ func (e *env) render(err error) int {
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
-	msg, hint, code := explain(err)
+	msg, hint, code := e.explain(err)
 	fmt.Fprintf(e.err, "✗ %s\n", lines(msg))
 	if hint != "" {
 		fmt.Fprintf(e.err, "hint: %s\n", hint)
@@ -39,12 +39,12 @@ func (e *env) render(err error) int {
 }
 
 // explain is what a person is told about err.
-func explain(err error) (msg, hint string, code int) {
+func (e *env) explain(err error) (msg, hint string, code int) {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
-		return f.Msg, f.Hint, f.Code.ExitStatus()
+		return f.Msg, e.address(f.Hint), f.Code.ExitStatus()
 	}
 	if a, ok := errors.AsType[*api.Error](err); ok {
-		return a.Message, a.Hint, fault.Code(a.Code).ExitStatus()
+		return a.Message, e.address(a.Hint), fault.Code(a.Code).ExitStatus()
 	}
 	if n, ok := errors.AsType[*profile.NameError](err); ok {
 		return n.Error(), "", fault.InvalidName.ExitStatus()

@@ -17,8 +17,14 @@ func newRootCmd(e *env) *cobra.Command {
 		Short: "Run and supervise a fleet of agent gateways",
 		Long: "hermes runs and supervises a fleet of agent gateways, one per profile.\n\n" +
 			"Every agent comes back exactly as you left it, or one line says why not and what to type.",
-		Args:          e.noSuchCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: e.noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("home") && e.flags.home == "" { // of a variable that is not set
+				return usage(cmd, "--home is empty")
+			}
+			return nil
+		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

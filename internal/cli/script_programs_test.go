@@ -34,11 +34,27 @@ func must(err error) {
 }
 
 // lockholderMain holds a flock until it is told to end: lockholder FILE
-// [stubborn].
+// [stubborn | orphan]. An orphan's lock is held by a child that it leaves, and
+// that ends when the file is removed.
 func lockholderMain() {
+	if len(os.Args) > 2 && os.Args[2] == "orphaned" {
+		for tick := time.Tick(20 * time.Millisecond); ; <-tick {
+			if _, err := os.Stat(os.Args[1]); err != nil {
+				return
+			}
+		}
+	}
 	fd, err := unix.Open(os.Args[1], unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
 	must(err)
 	must(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB))
+	if len(os.Args) > 2 && os.Args[2] == "orphan" {
+		exe, err := os.Executable()
+		must(err)
+		path, err := filepath.Abs(os.Args[1])
+		must(err)
+		must((&exec.Cmd{Path: exe, Args: []string{"lockholder", path, "orphaned"}, ExtraFiles: []*os.File{os.NewFile(uintptr(fd), path)}}).Start())
+		return
+	}
 	if len(os.Args) > 2 {
 		signal.Ignore(unix.SIGTERM)
 	}
@@ -54,13 +70,18 @@ func waitForEnd() {
 	<-end
 }
 
-// agentMain prints its arguments and the variables a gateway is promised.
+// agentMain prints its arguments and the variables a gateway is promised:
+// agent [exit CODE | wait | ARGS…].
 func agentMain() {
 	if len(os.Args) > 2 && os.Args[1] == "exit" {
 		var code int
 		_, err := fmt.Sscan(os.Args[2], &code)
 		must(err)
 		os.Exit(code)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "wait" {
+		waitForEnd()
+		return
 	}
 	dir, err := os.Getwd()
 	must(err)

@@ -50,11 +50,12 @@ func (e *env) supervise(s superviseRequest) (int, error) {
 	}
 	rec := lease.Self(e.now())
 	rec.Manager = s.engine.manager
+	earlier, _, _ := lease.Read(s.home) // none, or torn: nothing is known of it
 	held, err := lease.Take(s.home, rec, lease.TakeOptions{TakeOver: s.takeOver})
 	if err != nil {
 		return 0, leaseFault(s.home, err)
 	}
-	runtime, listener, err := e.prepareRuntime(s.home, held)
+	runtime, listener, err := e.prepareRuntime(s.home, earlier, held)
 	if err != nil {
 		return 0, errors.Join(err, held.Release())
 	}
@@ -101,20 +102,19 @@ func (e *env) checkRequest(home *store.Home, s superviseRequest) error {
 
 // prepareRuntime finds the runtime directory, ends what an earlier supervisor
 // of the home left running, binds the control socket and publishes its path.
-func (e *env) prepareRuntime(home string, held *lease.Lease) (dir string, listener int, err error) {
+func (e *env) prepareRuntime(home string, earlier lease.Record, held *lease.Lease) (dir string, listener int, err error) {
 	candidates := runtimedir.Candidates(e.settings.RuntimeDir, e.settings.XDGRuntimeDir, os.Getuid())
 	dir, err = runtimedir.Choose(home, candidates...)
 	if err != nil {
 		return "", -1, fault.Wrap(fault.RuntimeUnusable, err, "cannot supervise %s", home).
 			WithHint("set HERMES_RUNTIME_DIR to a directory this user can write, on a local file system")
 	}
-	swept, err := keeper.Sweep(dir)
-	for _, k := range swept {
-		fmt.Fprintf(e.err, "hermes: ended what an earlier supervisor left running: %s (pid %v)\n", k.Slot, k.PIDs)
+	if _, err := runtimedir.Lock(dir); err != nil { // held until this process ends
+		return "", -1, fault.Wrap(fault.HomeHeld, err, "cannot supervise %s", home).
+			WithHint("end that supervisor first, or set HERMES_RUNTIME_DIR to another directory")
 	}
-	if err != nil {
-		return "", -1, fault.Wrap(fault.GatewayHeld, err, "cannot supervise %s", home).
-			WithHint("end the process named, then try again")
+	if err := e.sweep(home, earlier, dir); err != nil {
+		return "", -1, err
 	}
 	listener, socket, err := runtimedir.Listen(dir)
 	if err != nil {
@@ -142,6 +142,34 @@ func leaseFault(home string, err error) error {
 			WithHint("as root: chown %d:%d %s", os.Geteuid(), os.Getegid(), filepath.Join(home, lease.File))
 	}
 	return fault.Wrap(fault.HomeUnusable, err, "cannot own the home")
+}
+
+// sweep ends what an earlier supervisor of the home left running, here and
+// where it had its own runtime directory.
+func (e *env) sweep(home string, earlier lease.Record, dir string) error {
+	dirs := []string{dir}
+	if self := lease.Self(e.now()); earlier.BootID != self.BootID || earlier.PIDNamespace != self.PIDNamespace {
+		earlier.Socket = "" // what ran there ended with its machine or container
+	}
+	old, ok, err := runtimedir.Earlier(home, earlier.Socket)
+	if err != nil {
+		return fault.Wrap(fault.GatewayHeld, err, "cannot tell what an earlier supervisor of %s left running", home).
+			WithHint("as uid %d: hermes --home %s up, and end it with Ctrl-C", earlier.UID, home)
+	}
+	if ok && old != dir {
+		dirs = append(dirs, old)
+	}
+	for _, d := range dirs {
+		swept, err := keeper.Sweep(d)
+		for _, k := range swept {
+			fmt.Fprintf(e.err, "hermes: ended what an earlier supervisor left running: %s (pid %v)\n", k.Slot, k.PIDs)
+		}
+		if err != nil {
+			return fault.Wrap(fault.GatewayHeld, err, "cannot supervise %s", home).
+				WithHint("end the process named, then try again")
+		}
+	}
+	return nil
 }
 
 // endHint says how the holder of a home is ended. Its pid means nothing in

@@ -76,6 +76,21 @@ func empty(dir string) error {
 	return errors.Join(errs...)
 }
 
+// endRecorded ends a run that is on record and lives though its lock is free:
+// a program may close every descriptor it did not open itself.
+func endRecorded(fd int, boot string, pidns uint64, poll <-chan time.Time) []int {
+	r, ok := readRecord(fd)
+	if !ok || r.boot != boot || r.pidns != pidns || !killGroupOf(r.pid, r.birth) {
+		return nil
+	}
+	for began := time.Now(); time.Since(began) < sweepWait; <-poll {
+		if st, err := readStat(r.pid); err != nil || st.start != r.birth || st.state == 'Z' {
+			break
+		}
+	}
+	return []int{r.pid}
+}
+
 // sweepSlot frees the lock of one slot.
 func sweepSlot(slot, path string) ([]int, error) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
@@ -83,12 +98,12 @@ func sweepSlot(slot, path string) ([]int, error) {
 		return nil, fmt.Errorf("cannot open %s: %w", path, err)
 	}
 	defer unix.Close(fd)
-	if tryLock(fd) == nil {
-		return nil, nil
-	}
 	boot, pidns := BootID(), PIDNamespace()
 	tick := time.NewTicker(sweepPoll)
 	defer tick.Stop()
+	if tryLock(fd) == nil {
+		return endRecorded(fd, boot, pidns, tick.C), nil
+	}
 	var killed []int
 	for began := time.Now(); time.Since(began) < lockWait || len(killed) > 0 && time.Since(began) < sweepWait; <-tick.C {
 		if tryLock(fd) == nil {

@@ -129,6 +129,8 @@ type Supervision struct {
 	Keeper string `json:"keeper"`
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"`
+	// Hint is what puts an end to Reason, "" where that is not known.
+	Hint string `json:"hint,omitempty"`
 	// Failures counts the failed runs since the last healthy one or `start`;
 	// it sets the backoff.
 	Failures    int       `json:"failures"`

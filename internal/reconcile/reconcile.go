@@ -53,7 +53,7 @@ type Profile struct {
 	LastFile    FileState
 	Legacy      Legacy
 	LegacyFile  FileState
-	FileProblem string // why something is Unreadable
+	FileProblem string // why something is Unreadable, else why the intent is Corrupt
 }
 
 // Slot is a gateway's place with the supervisor.
@@ -220,6 +220,9 @@ func register(w World, p Profile) Action {
 		a.write(profile.Running, by, w.Now)
 	}
 	a.resume(w)
+	if a.Resume == Down && p.IntentFile == Corrupt {
+		a.Reason = p.FileProblem
+	}
 	return a
 }
 
@@ -241,6 +244,9 @@ func (a *Action) write(want profile.Intent, by string, now time.Time) {
 func (a *Action) resume(w World) {
 	if a.Intent.Intent != profile.Running {
 		a.Resume = Down
+		if a.Last.State == profile.StateStopped && a.Last.IntentGeneration == a.Intent.Generation {
+			a.Reason = a.Last.Reason // kept until the next command
+		}
 		return
 	}
 	a.Resume = Up

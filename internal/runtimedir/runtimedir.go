@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -85,8 +86,7 @@ func Candidates(hermesRuntimeDir, xdgRuntimeDir string, uid int) []string {
 // checks its peers), else 0700. The caller holds home's lease. The error is an
 // [*Error] naming every candidate.
 func Choose(home string, candidates ...string) (string, error) {
-	sum := sha256.Sum256([]byte(filepath.Clean(home)))
-	name := hex.EncodeToString(sum[:4])
+	name := hashOf(home)
 	fail := &Error{}
 	for _, base := range candidates {
 		dir := filepath.Join(base, name)
@@ -97,6 +97,49 @@ func Choose(home string, candidates ...string) (string, error) {
 		fail.Attempts = append(fail.Attempts, Attempt{base, err})
 	}
 	return "", fail
+}
+
+// hashOf is the name of home's directory in any candidate.
+func hashOf(home string) string {
+	sum := sha256.Sum256([]byte(filepath.Clean(home)))
+	return hex.EncodeToString(sum[:4])
+}
+
+// Earlier is the directory in which an earlier supervisor of home had its
+// control socket, as the lease's record says; ok is false if there is none.
+// The record is in the home and may lie: a directory counts only if its name is
+// this home's and it is the caller's own. One that is another uid's is an error
+// that wraps [fs.ErrPermission]: what ran there cannot be known.
+func Earlier(home, socket string) (dir string, ok bool, err error) {
+	dir = filepath.Dir(socket)
+	if socket == "" || filepath.Base(socket) != Socket || filepath.Base(dir) != hashOf(home) {
+		return "", false, nil
+	}
+	st, err := statDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", false, nil
+	case err != nil:
+		return "", false, err
+	case int(st.Uid) != os.Geteuid():
+		return "", false, fmt.Errorf("%s belongs to uid %d: %w", dir, st.Uid, fs.ErrPermission)
+	}
+	return dir, true, nil
+}
+
+// Lock makes the caller the only supervisor in dir for as long as it keeps the
+// descriptor. Two homes have the same directory when one was moved away and
+// another made at its path.
+func Lock(dir string) (fd int, err error) {
+	fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open %s: %w", dir, err)
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("cannot use %s: a supervisor of a home that was at this path uses it: %w", dir, err)
+	}
+	return fd, nil
 }
 
 // prepare makes dir in base and proves that a socket can be bound in it.

@@ -22,7 +22,7 @@ type Refused struct {
 // and the original's.
 func ownedFiles() []string {
 	return []string{
-		soulFile, configFile, dotenvFile, intentFile, supervisionFile, legacyFile, pidFile, lockFile, processesFile,
+		soulFile, configFile, dotenvFile, intentFile, supervisionFile, legacyFile, pidFile, lockFile, foregroundFile, processesFile,
 		"auth.json", "auth.lock", "state.db", "state.db-shm", "state.db-wal", "hermes_state.db",
 		"response_store.db", "response_store.db-shm", "response_store.db-wal", "active_profile",
 	}

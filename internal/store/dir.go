@@ -197,6 +197,9 @@ func (d dir) temporary(name string, data []byte, mode fs.FileMode, sync bool) (s
 
 // create writes a file that must not exist; fs.ErrExist says that it does.
 func (d dir) create(name string, data []byte, mode fs.FileMode) error {
+	if _, err := d.root.Lstat(name); err == nil {
+		return fs.ErrExist // known without writing: the disk may be full
+	}
 	tmp, err := d.temporary(name, data, mode, true)
 	if err != nil {
 		return err

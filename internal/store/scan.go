@@ -115,14 +115,13 @@ func (s *Scan) look(profiles dir, name string) {
 		return
 	}
 	_, err = profiles.root.Lstat(name + "/" + soulFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		skip(Unmarked, nil)
-	case err != nil:
-		skip("it cannot be looked at: "+cause(err).Error(), err)
-	default:
-		s.Entries = append(s.Entries, Entry{Name: n, Path: filepath.Join(profiles.path, name), ID: idOf(info), Marked: true})
+		return
 	}
+	// One whose mark cannot be looked at now is taken for a profile: it must
+	// fail loudly, not vanish.
+	s.Entries = append(s.Entries, Entry{Name: n, Path: filepath.Join(profiles.path, name), ID: idOf(info), Marked: true})
 }
 
 // marked reports whether the directory has a SOUL.md. A broken one counts: its

@@ -212,7 +212,7 @@ func parseSupervision(data []byte) (profile.Supervision, error) {
 
 // tidy bounds what grows, and takes out of the text what a terminal would obey.
 func tidy(s profile.Supervision) profile.Supervision {
-	s.Keeper, s.Reason = sentence(s.Keeper), sentence(s.Reason)
+	s.Keeper, s.Reason, s.Hint = sentence(s.Keeper), sentence(s.Reason), sentence(s.Hint)
 	s.Exits = slices.Clone(s.Exits[max(0, len(s.Exits)-profile.MaxExits):])
 	for i := range s.Exits {
 		s.Exits[i].Reason, s.Exits[i].Signal = sentence(s.Exits[i].Reason), sentence(s.Exits[i].Signal)

@@ -42,6 +42,7 @@ func (f *Fleet) Boot(ctx context.Context, r BootRequest) error {
 	}
 	w := f.observe(scan, runs)
 	f.profilesDir = scan.Profiles
+	f.newlySkipped(scan) // the plan reports them all
 	f.grant(&w, r)
 	plan := reconcile.Plan(w)
 	f.assignPorts(w.Found)
@@ -210,6 +211,7 @@ func (f *Fleet) writeIntents(plan []reconcile.Action) {
 func (f *Fleet) register(a reconcile.Action, runs []engine.Run) {
 	s := newSlot(f, a.Name, a.ID)
 	s.intent, s.last, s.reason = a.Intent, a.Last, a.Reason
+	s.refusal = refusal{reason: a.Last.Reason, hint: a.Last.Hint}
 	s.last.Version = profile.SupervisionVersion
 	s.outside = a.Resume == reconcile.Outside
 	lives := slices.ContainsFunc(runs, func(r engine.Run) bool { return r.Exit == nil })
@@ -222,11 +224,12 @@ func (f *Fleet) register(a reconcile.Action, runs []engine.Run) {
 	s.publish()
 	resumed := make(chan struct{})
 	s.post(func() { // before anybody else can post
-		defer close(resumed)
 		s.resume(a, runs)
 		if renumbered {
 			s.write() // a port is kept wherever the profile goes
 		}
+		s.publish()
+		close(resumed)
 	})
 	if !f.add(s) {
 		for _, r := range runs {
@@ -321,6 +324,9 @@ func bootLines(plan []reconcile.Action, at time.Time) []store.BootLine {
 	var lines []store.BootLine
 	for _, a := range plan {
 		if a.Kind == reconcile.Ignore {
+			if a.Skipped == string(profile.Default) {
+				continue // profiles/default: there is a line of that name, of another directory
+			}
 			a.Name = profile.Name(a.Skipped)
 		}
 		lines = append(lines, store.BootLine{

@@ -90,7 +90,6 @@ func TestBootTable(t *testing.T) {
 			"profile=up prior_state=running action=started prior_exit=unknown",
 			"profile=.dot prior_state=none action=skipped prior_exit=unknown",
 			"profile=Upper prior_state=none action=skipped prior_exit=unknown",
-			"profile=default prior_state=none action=skipped prior_exit=unknown",
 		}
 		if got := r.bootLog(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("the log has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -117,6 +116,39 @@ func TestBootTable(t *testing.T) {
 		r.setAside("senseless", "gateway_intent.json")
 		r.setAside("senseless", "gateway_state.json")
 		r.noticed("file_set_aside")
+	})
+}
+
+// TestTornIntent: that the wish was lost is the reason until the next command.
+func TestTornIntent(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.profile("anna")
+		r.write("anna", "gateway_intent.json", `{"version":`)
+		r.boot()
+		for range 2 { // the second is another supervisor's word
+			if g := r.gateway("anna"); !strings.Contains(g.Reason, "set aside as gateway_intent.json.corrupt-") {
+				t.Errorf("%+v", g)
+			}
+			r.comeBack()
+		}
+		r.must(stopIt, "anna")
+		r.must(startIt, "anna")
+		if g := r.gateway("anna"); g.Reason != "" {
+			t.Errorf("once started: %+v", g)
+		}
+	})
+}
+
+// TestSkippedIsSaidOnce, by the boot and not again by the watch.
+func TestSkippedIsSaidOnce(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.profile("Upper")
+		log := r.logTo()
+		r.boot()
+		r.look()
+		if n := strings.Count(log.String(), "entry=Upper"); n != 1 {
+			t.Errorf("profiles/Upper is warned of %d times", n)
+		}
 	})
 }
 
@@ -358,5 +390,35 @@ func TestUnreadableHome(t *testing.T) {
 			t.Fatal("anna was ended")
 		}
 		r.is("anna", profile.StateRunning)
+	})
+}
+
+// TestStaleFilesAreRemoved of gateways that are gone, and of no other.
+func TestStaleFilesAreRemoved(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		for _, name := range []string{"anna", "bert"} {
+			r.profile(name)
+			r.write(name, "gateway.pid", "1")
+			r.write(name, "processes.json", "{}")
+		}
+		r.boot("anna")
+		there := func(name string) (n int) {
+			for _, file := range []string{"gateway.pid", "processes.json"} {
+				if _, err := os.Stat(r.path(name, file)); err == nil {
+					n++
+				}
+			}
+			return n
+		}
+		if there("anna")+there("bert") != 0 {
+			t.Error("stale files are there after the boot")
+		}
+		r.write("anna", "gateway.pid", "2")
+		r.write("bert", "gateway.pid", "2")
+		r.kill()
+		r.comeBack()
+		if there("anna") != 1 || there("bert") != 0 {
+			t.Errorf("anna, who lives, has %d files, bert %d", there("anna"), there("bert"))
+		}
 	})
 }

@@ -117,10 +117,14 @@ func observeProfile(home *store.Home, e store.Entry) (reconcile.Profile, error) 
 	var state store.FileState
 	out.Intent, state, err = p.Intent()
 	out.IntentFile = note(state, err)
+	intentErr := err
 	out.Last, state, err = p.Supervision()
 	out.LastFile = note(state, err)
 	legacy, state, err := p.Legacy()
 	out.LegacyFile = note(state, err)
 	out.Legacy = reconcile.Legacy{Desired: legacy.DesiredState, Observed: legacy.GatewayState}
+	if out.IntentFile == reconcile.Corrupt && out.FileProblem == "" {
+		out.FileProblem = intentErr.Error()
+	}
 	return out, errors.Join(senseless...)
 }

@@ -101,28 +101,28 @@ func TestStraysDoNotMixWithTheNextRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.run()
-	for n := range 3 {
+	var want []string
+	for n := range 4 {
 		r.until("it is spawned", func() bool { return l.spawned() == n+1 })
-		if err := l.say(n, fmt.Sprintf("run %d begins\nand ends within a line", n)); err != nil {
+		if err := l.say(n, fmt.Sprintf("run %d begins\nand ends", n)); err != nil {
 			t.Fatal(err)
 		}
+		want = append(want, fmt.Sprintf("run %d begins", n), "and ends")
+		r.untilLogged("anna", want...) // it is this run's turn
+		for stray := range n {
+			_ = l.say(stray, "a stray's\nlines") // EPIPE is the right answer to it
+		}
+		if err := l.say(n, " within a line"); err != nil {
+			t.Fatal(err)
+		}
+		want[len(want)-1] += " within a line"
 		began := time.Now()
 		r.must(restartIt, "anna")
 		if took := time.Since(began); took > 400*time.Millisecond {
 			t.Errorf("the stray held the restart up for %v", took)
 		}
-		for i := range n + 1 {
-			_ = l.say(i, "a stray's\nlines\n") // EPIPE is the right answer to it
-		}
 	}
-	if err := l.say(3, "last\n"); err != nil {
-		t.Fatal(err)
-	}
-	var want []string
-	for n := range 3 {
-		want = append(want, fmt.Sprintf("run %d begins", n), "and ends within a line")
-	}
-	r.untilLogged("anna", append(want, "last")...)
+	r.untilLogged("anna", want...)
 	done := make(chan error, 1)
 	go func() { done <- r.fleet.Delete(context.Background(), "anna", "") }() // awaited below
 	select {

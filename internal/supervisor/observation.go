@@ -54,7 +54,7 @@ func (s *slot) write() bool {
 	}
 	s.last.Keeper = s.fleet.options.Keeper
 	s.last.IntentGeneration = s.intent.Generation
-	s.last.Reason = s.reason
+	s.last.Reason, s.last.Hint = s.reason, s.hint()
 	s.last.State = s.state.Visible()
 	s.last.Health = ""
 	if s.run != nil {

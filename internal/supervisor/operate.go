@@ -184,6 +184,9 @@ func (s *slot) notUp() error {
 		reason = "it ended at once"
 	}
 	err := fault.New(fault.GatewayFailed, "cannot start %s: %s", s.name.Slot(), reason)
+	if hint := s.hint(); hint != "" {
+		return err.WithHint("%s", hint)
+	}
 	return err.WithHint("hermes why %s", s.name)
 }
 

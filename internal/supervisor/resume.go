@@ -87,12 +87,14 @@ func (s *slot) adopt(r engine.Run, how reconcile.Resume) {
 	}
 	if s.run.readyAt.IsZero() {
 		s.enter(lifecycle.Starting)
+		s.since = r.Started
 		s.watch()
 	} else {
 		if s.setup.ready.Kind != config.ReadyExec && s.run.health == profile.HealthUnknown {
 			s.run.health = profile.HealthOK
 		}
 		s.enter(lifecycle.Running)
+		s.since = s.run.readyAt
 	}
 	switch {
 	case how == reconcile.Down:

@@ -329,7 +329,8 @@ func TestAdoptedWithWhatItHas(t *testing.T) {
 		r.comeBack()
 		after := r.gateway("anna")
 		if after.PID != before.PID || after.Restarts != before.Restarts || after.Port != before.Port ||
-			after.Intent != before.Intent || after.IntentBy != before.IntentBy || after.Reason != "" {
+			after.Intent != before.Intent || after.IntentBy != before.IntentBy || after.Reason != "" ||
+			!after.Since.Round(time.Millisecond).Equal(before.Since.Round(time.Millisecond)) {
 			t.Errorf("before %+v\nafter  %+v", before, after)
 		}
 		r.end("anna", 1) // it has been healthy all along

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -220,8 +221,8 @@ func (r *rig) leave() {
 // runner or a file.
 func (r *rig) kill() {
 	r.t.Helper()
-	next := r.fake.Successor()
 	r.home.Close()
+	next := r.fake.Successor()
 	r.leave()
 	r.fake = next
 }
@@ -387,4 +388,29 @@ func (r *rig) until(what string, met func() bool) {
 func (r *rig) untilState(name string, want profile.State) {
 	r.t.Helper()
 	r.until(fmt.Sprintf("%s is %s", name, want), func() bool { return r.gateway(name).State == string(want) })
+}
+
+// logTo has the fleets to come log where it can be read.
+func (r *rig) logTo() *record {
+	log := new(record)
+	r.options.Logger = slog.New(slog.NewTextHandler(log, nil))
+	return log
+}
+
+// record collects what is written from any goroutine.
+type record struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
 }

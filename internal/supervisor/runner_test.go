@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,3 +27,12 @@ func unavailable(t *testing.T, why string) { testkit.Unavailable(t, "%s", why) }
 type immortal struct{ *enginetest.Fake }
 
 func (immortal) Signal(context.Context, string, uint64, unix.Signal, bool) error { return nil }
+
+// asOurselves is a runner whose runs have our own pid.
+type asOurselves struct{ *enginetest.Fake }
+
+func (a asOurselves) Spawn(ctx context.Context, s engine.Spec) (engine.Run, error) {
+	run, err := a.Fake.Spawn(ctx, s)
+	run.PID = os.Getpid()
+	return run, err
+}

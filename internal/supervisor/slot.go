@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"hermes/internal/config"
 	"hermes/internal/engine"
+	"hermes/internal/fault"
 	"hermes/internal/lifecycle"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
@@ -49,7 +51,8 @@ type slot struct {
 	over    bool // nothing is run after this
 	since   time.Time
 	reason  string
-	fresh   bool // the next run is the first since a command
+	refusal refusal // of the latest start
+	fresh   bool    // the next run is the first since a command
 	setup   setup
 	run     *run
 	pending *run // asked for, the runner has not answered
@@ -60,6 +63,31 @@ type slot struct {
 	waiters []*waiter
 	journal journal
 	turn    <-chan struct{} // closed when the latest reader has left the journal; nil before the first
+}
+
+// refusal is why a start did not become a run, and what would help. The hint
+// holds for as long as the reason is the slot's.
+type refusal struct{ reason, hint string }
+
+// hint is what puts an end to the slot's reason, "" if that is not known.
+func (s *slot) hint() string {
+	if s.reason == "" || s.reason != s.refusal.reason {
+		return ""
+	}
+	return s.refusal.hint
+}
+
+// refuse keeps err as the slot's reason. Where the reason is shown the gateway
+// is named already.
+func (s *slot) refuse(err error) {
+	s.reason = err.Error()
+	for _, verb := range []string{"start", "run"} {
+		s.reason = strings.TrimPrefix(s.reason, "cannot "+verb+" "+s.name.Slot()+": ")
+	}
+	s.refusal = refusal{reason: s.reason}
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		s.refusal.hint = f.Hint
+	}
 }
 
 // setup is what the profile's configuration says of the run in hand.

@@ -116,7 +116,7 @@ func (s *slot) notSpawned(r *run, err error) {
 		s.feed(lifecycle.Stop)
 	}
 	now := time.Now()
-	s.reason = err.Error()
+	s.refuse(err)
 	s.last.AddExit(profile.Exit{Run: r.Generation, Code: -1, Started: now, At: now, Reason: s.reason})
 	s.log.Warn("not started", "error", err)
 	switch fault.CodeOf(err) {
@@ -218,7 +218,11 @@ func (f *Fleet) prepare(name profile.Name, generation uint64) (engine.Spec, setu
 	if port == 0 && (cmd.BuiltIn || su.ready.Kind == config.ReadyHTTP) {
 		return engine.Spec{}, setup{}, f.noPort(name)
 	}
-	if cmd.BuiltIn || file.Gateway.Port != 0 || su.ready.Kind == config.ReadyHTTP {
+	replaces, err := clearForeground(p, cmd.BuiltIn)
+	if err != nil {
+		return engine.Spec{}, setup{}, err
+	}
+	if !replaces && (cmd.BuiltIn || file.Gateway.Port != 0 || su.ready.Kind == config.ReadyHTTP) {
 		if err := f.checkPort(name, file.Gateway.Host, port); err != nil {
 			return engine.Spec{}, setup{}, err
 		}

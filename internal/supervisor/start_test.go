@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -107,7 +108,17 @@ func TestRefusedStarts(t *testing.T) {
 					t.Fatal("it started")
 				}
 				r.fails(err, tt.want...)
+				f, _ := errors.AsType[*fault.Error](err)
+				if strings.Count(err.Error(), slotOf("anna")) > 1 {
+					t.Errorf("%q names the gateway twice", err)
+				}
 				r.settle()
+				if tt.name == "no such program" {
+					why, err := r.fleet.Why(t.Context(), "anna")
+					if f.Hint == "hermes why anna" || f.Hint == "" || why.Hint != f.Hint || why.Gateway.Hint != f.Hint {
+						t.Errorf("the start's hint is %q, that of why %q, the gateway's %q, %v", f.Hint, why.Hint, why.Gateway.Hint, err)
+					}
+				}
 				if fault.CodeOf(err) == fault.GatewayFailed {
 					r.is("anna", profile.StateParked)
 					if got := r.observed("anna"); got.State != profile.StateParked {
@@ -115,6 +126,10 @@ func TestRefusedStarts(t *testing.T) {
 					}
 				}
 				r.pass(time.Hour)
+				r.comeBack()
+				if fault.CodeOf(err) == fault.GatewayFailed && f.Hint != "hermes why anna" && r.gateway("anna").Hint != f.Hint {
+					t.Errorf("the next supervisor's hint is %q, it was %q", r.gateway("anna").Hint, f.Hint)
+				}
 				r.spawned("anna", 0)
 				os.RemoveAll(r.path("anna", "config.yaml"))
 				os.Remove(r.path("anna", ".env"))
@@ -175,7 +190,7 @@ func TestPortTaken(t *testing.T) {
 	port := fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 	r.profile("anna", "port: "+port, "host: 127.0.0.1")
 	r.boot()
-	r.fails(r.do(startIt, "anna"), "port "+port+" is taken", fmt.Sprintf("pid %d (", os.Getpid()), "listens on it")
+	r.fails(r.do(startIt, "anna"), "cannot start gateway-anna: port "+port+" is taken", fmt.Sprintf("pid %d (", os.Getpid()), "listens on it")
 	r.is("anna", profile.StateBackoff)
 	l.Close()
 	r.untilState("anna", profile.StateRunning)

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -31,7 +32,7 @@ func (s *slot) publish() {
 		Profile: string(s.name), Slot: s.name.Slot(),
 		Intent: string(s.intent.Intent), IntentBy: s.intent.ChangedBy,
 		State: string(s.state.Visible()), Health: string(s.health()),
-		Restarts: s.last.Restarts, Port: s.last.Port, Reason: s.reason,
+		Restarts: s.last.Restarts, Port: s.last.Port, Reason: s.reason, Hint: s.hint(),
 	}
 	if !s.intent.ChangedAt.IsZero() {
 		g.IntentAt = new(s.intent.ChangedAt)
@@ -185,8 +186,10 @@ func (f *Fleet) Why(ctx context.Context, name profile.Name) (api.Why, error) {
 	return w, nil
 }
 
-// next says in words what follows, and what an operator can do.
+// next says in words what follows, and what an operator can do. A gateway that
+// is down for a reason with a remedy needs that first.
 func next(g api.Gateway, now time.Time) (sentence, hint string) {
+	start := cmp.Or(g.Hint, "hermes gateway start "+g.Profile)
 	switch profile.State(g.State) {
 	case profile.StateRunning:
 		if g.Health == string(profile.HealthDegraded) {
@@ -202,16 +205,15 @@ func next(g api.Gateway, now time.Time) (sentence, hint string) {
 		if g.NextRetryAt != nil {
 			wait = "in " + max(g.NextRetryAt.Sub(now), 0).Round(100*time.Millisecond).String()
 		}
-		return fmt.Sprintf("it failed and is started again %s", wait),
-			"hermes gateway start " + g.Profile
+		return fmt.Sprintf("it failed and is started again %s", wait), start
 	case profile.StateParked:
-		return "nothing until its configuration is corrected and it is started", "hermes gateway start " + g.Profile
+		return "nothing until its configuration is corrected and it is started", start
 	case profile.StateStopped:
 	}
 	if g.Intent == string(profile.Running) {
-		return "nothing: it stays down although it is wanted", "hermes gateway start " + g.Profile
+		return "nothing: it stays down although it is wanted", start
 	}
-	return "nothing: it stays down until it is started", "hermes gateway start " + g.Profile
+	return "nothing: it stays down until it is started", start
 }
 
 // Live says whether the supervisor works. That it answers is the answer.

@@ -165,6 +165,7 @@ func (h *host) endAll() {
 			_ = h.up.Process.Kill()
 			<-h.ended
 		}
+		h.up = nil
 	}
 	for _, pid := range h.processes() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
