@@ -25,15 +25,17 @@ const (
 // longFunctions may be longer than the budget.
 func longFunctions() map[string]string {
 	return map[string]string{
-		"internal/config.TestParseFile":            cases,
-		"internal/config.TestParseFileErrors":      cases,
-		"internal/launch.TestFaults":               cases,
-		"internal/reconcile.TestBoot":              cases,
-		"internal/server.TestRoutes":               cases,
-		"internal/server.routes":                   "the table of routes, which the reference page is made from",
-		"internal/store.TestCorruptStateFiles":     cases,
-		"test/e2e.TestDemonstrationInDocker":       story,
-		"test/e2e.TestHomeOfTheOriginalBootsTwice": story,
+		"internal/config.TestParseFile":                      cases,
+		"internal/config.TestParseFileErrors":                cases,
+		"internal/launch.TestFaults":                         cases,
+		"internal/reconcile.TestBoot":                        cases,
+		"internal/server.TestRoutes":                         cases,
+		"internal/server.routes":                             "the table of routes, which the reference page is made from",
+		"internal/store.TestCorruptStateFiles":               cases,
+		"internal/supervisor.TestBootTable":                  cases,
+		"internal/supervisor.TestRunsOutliveTheirSupervisor": cases,
+		"test/e2e.TestDemonstrationInDocker":                 story,
+		"test/e2e.TestHomeOfTheOriginalBootsTwice":           story,
 	}
 }
 
