@@ -116,6 +116,10 @@ func TestBootTable(t *testing.T) {
 		r.setAside("senseless", "gateway_intent.json")
 		r.setAside("senseless", "gateway_state.json")
 		r.noticed("file_set_aside")
+		r.kill()
+		r.comeBack()
+		r.is("cut", profile.StateRunning)
+		r.spawned("cut", 1) // the restart that the power cut interrupted is done
 	})
 }
 

@@ -135,10 +135,9 @@ func (f *Fleet) Shutdown(ctx context.Context) {
 
 // down stops the slot's run and waits until it is down, false if ctx ended
 // before. A slot that waits or is parked stays so on record, and the next boot
-// goes on from there; it does not retry any more.
+// goes on from there.
 func (s *slot) down(ctx context.Context) bool {
 	down, err := ask(ctx, s, func() <-chan error {
-		s.disarm(retryTimer, true)
 		if !s.idle() {
 			s.feed(lifecycle.Stop)
 		}

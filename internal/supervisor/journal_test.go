@@ -186,17 +186,62 @@ func TestLastWordsAreTheReason(t *testing.T) {
 }
 
 // TestCommandsMeetWhatIs: a start that comes while the last words of a run are
-// being written starts another.
+// being written starts another, and the exit is filed once.
 func TestCommandsMeetWhatIs(t *testing.T) {
 	r := withPipes(t)
 	r.profile("anna")
-	r.boot("anna")
-	for range 100 {
+	l := newLeaky(t, r.fake)
+	if err := r.open(l).Boot(t.Context(), supervisor.BootRequest{Wanted: []profile.Name{"anna"}}); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	r.until("it is spawned", func() bool { return l.spawned() == 1 })
+	r.must(startIt, "anna")
+	for n := range 50 {
+		release := r.fleet.Hold("anna")
 		r.fake.End(slotOf("anna"), 1)
-		if err := r.do(startIt, "anna"); err != nil {
+		r.until("the fleet has heard of it", func() bool { return r.fleet.Posted("anna") == 1 })
+		done := r.ask(startIt, "anna")
+		r.until("the command is there", func() bool { return r.fleet.Posted("anna") == 2 })
+		release()
+		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
+		if g := r.gateway("anna"); g.State != "running" || l.spawned() != n+2 {
+			t.Fatalf("round %d: %d runs, %+v", n, l.spawned(), g)
+		}
 	}
+}
+
+// TestLastWordsAreAwaited however fast the end comes.
+func TestLastWordsAreAwaited(t *testing.T) {
+	r := withPipes(t)
+	r.profile("anna")
+	r.boot("anna")
+	for n := range 30 {
+		words := fmt.Sprintf("%s %d", strings.Repeat("x", 200), n)
+		if err := r.fake.Write(slotOf("anna"), strings.Repeat("line\n", 10000)+words); err != nil {
+			t.Fatal(err)
+		}
+		r.end("anna", 78)
+		r.untilState("anna", profile.StateParked)
+		if got := r.gateway("anna").Reason; !strings.HasSuffix(got, words) {
+			t.Fatalf("round %d: reason %q", n, got)
+		}
+		r.must(startIt, "anna")
+	}
+}
+
+// TestStillbornIsNoSuccess: a start is not answered with a run that is known to
+// have ended.
+func TestStillbornIsNoSuccess(t *testing.T) {
+	r := withPipes(t)
+	r.profile("anna")
+	if err := r.open(stillborn{r.fake}).Boot(t.Context(), bootRequest()); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	r.fails(r.do(startIt, "anna"), "cannot start gateway-anna: exit 1")
 }
 
 // TestLogGoesOnWithTheNextSupervisor: within the same line, and with what the

@@ -12,6 +12,7 @@ import (
 	"hermes/internal/profile"
 	"hermes/internal/restart"
 	"hermes/internal/supervisor"
+	"hermes/internal/testkit"
 )
 
 // TestRunsOutliveTheirSupervisor: killed or left, in whatever state, the
@@ -29,6 +30,8 @@ func TestRunsOutliveTheirSupervisor(t *testing.T) {
 		{name: "running", want: profile.StateRunning, later: profile.StateRunning, runs: 1},
 		{name: "running, not on record", reach: func(r *rig) { r.must(restartIt, "anna") },
 			want: profile.StateRunning, later: profile.StateRunning, runs: 2},
+		{name: "running, started again", reach: func(r *rig) { r.must(startIt, "anna") },
+			want: profile.StateRunning, later: profile.StateRunning, runs: 1},
 		{name: "starting", lines: []string{"ready: notify", "start_timeout: 1h"},
 			want: profile.StateStarting, later: profile.StateStarting, runs: 1},
 		{name: "stopping", prog: enginetest.Program{Linger: 5 * time.Second}, reach: func(r *rig) { r.ask(stopIt, "anna") },
@@ -210,14 +213,16 @@ func TestGatewayThatSaidReadyIsReady(t *testing.T) {
 // asked for is the new run; no later supervisor restarts it again.
 func TestRestartDuringSpawnIsNotKept(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
-		r.options.Settings.StartParallel = 1
-		r.profile("slow", "ready: notify", "start_timeout: 1h")
 		r.profile("anna")
-		r.boot("slow")
-		done := r.ask(restartIt, "anna")
-		done2 := r.ask(restartIt, "anna")
-		<-done
-		<-done2
+		if err := r.open(slow{Fake: r.fake, spawn: time.Second}).Boot(t.Context(), bootRequest()); err != nil {
+			t.Fatal(err)
+		}
+		r.run()
+		for _, done := range []<-chan error{r.ask(startIt, "anna"), r.ask(restartIt, "anna")} {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
 		r.pass(time.Second)
 		if r.observed("anna").Restarting {
 			t.Error("a restart is on record")
@@ -235,7 +240,6 @@ func TestRunWithoutAProfile(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		r.profile("anna")
 		r.profile("bert")
-		r.fake.Script(slotOf("anna"), enginetest.Program{Linger: time.Second})
 		r.boot("anna", "bert")
 		r.pass(time.Second)
 		r.end("bert", 78)
@@ -245,7 +249,10 @@ func TestRunWithoutAProfile(t *testing.T) {
 		if err := os.Rename(r.path("anna"), r.path("zoe")); err != nil {
 			t.Fatal(err)
 		}
-		r.comeBack()
+		if err := r.open(slow{Fake: r.fake, kill: time.Second}).Boot(t.Context(), supervisor.BootRequest{Returning: true}); err != nil {
+			t.Fatal(err)
+		}
+		r.run()
 		r.fleetIs("bert running, zoe running")
 		if _, ok := r.fake.Living(slotOf("anna")); ok {
 			t.Error("anna's run lives beside zoe's")
@@ -259,8 +266,8 @@ func TestRunWithoutAProfile(t *testing.T) {
 
 // TestProfileThatCannotBeLookedAt keeps its gateway when the supervisor is new.
 func TestProfileThatCannotBeLookedAt(t *testing.T) {
-	if os.Getuid() == 0 {
-		unavailable(t, "root can look at everything")
+	if testkit.Unprivileged(t) {
+		return
 	}
 	in(t, func(t *testing.T, r *rig) {
 		r.profile("anna")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,40 @@ func specOf(name string, generation uint64) engine.Spec {
 }
 
 func bootRequest() supervisor.BootRequest { return supervisor.BootRequest{By: "hermes up"} }
+
+// slow is a runner that takes its time.
+type slow struct {
+	*enginetest.Fake
+	spawn, kill time.Duration
+}
+
+func (s slow) Spawn(ctx context.Context, spec engine.Spec) (engine.Run, error) {
+	select {
+	case <-time.After(s.spawn):
+		return s.Fake.Spawn(ctx, spec)
+	case <-ctx.Done():
+		return engine.Run{Log: -1, Notify: -1}, ctx.Err()
+	}
+}
+
+func (s slow) Signal(ctx context.Context, slot string, generation uint64, sig unix.Signal, group bool) error {
+	if sig != unix.SIGKILL {
+		return s.Fake.Signal(ctx, slot, generation, sig, group)
+	}
+	time.AfterFunc(s.kill, func() { _ = s.Fake.Signal(context.Background(), slot, generation, sig, group) })
+	return nil
+}
+
+// stillborn is a runner whose runs have ended by the time it says so.
+type stillborn struct{ *enginetest.Fake }
+
+func (s stillborn) Spawn(ctx context.Context, spec engine.Spec) (engine.Run, error) {
+	run, err := s.Fake.Spawn(ctx, spec)
+	if err == nil {
+		run.Exit = &engine.Exit{Code: 1, At: time.Now()}
+	}
+	return run, err
+}
 
 // unavailable leaves a test out; see testkit.
 func unavailable(t *testing.T, why string) { testkit.Unavailable(t, "%s", why) }

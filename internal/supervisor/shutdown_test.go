@@ -72,6 +72,49 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// TestShutdownDuringBoot: what is registered after it starts nothing.
+func TestShutdownDuringBoot(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.profile("anna")
+		r.intend("anna", profile.Running)
+		r.profile("bert")
+		r.intend("bert", profile.Running)
+		r.writeJSON("bert", "supervision.json", profile.Supervision{
+			Version: 1, State: profile.StateBackoff, NextRetryAt: time.Now().Add(time.Second), IntentGeneration: 3,
+		})
+		fleet := r.open(r.fake)
+		fleet.Shutdown(t.Context())
+		if err := fleet.Boot(t.Context(), bootRequest()); err != nil {
+			t.Fatal(err)
+		}
+		r.run()
+		r.pass(time.Minute)
+		r.fleetIs("anna stopped, bert backoff")
+	})
+}
+
+// TestStartThatIsLeft is no failure: the next supervisor finds what became of
+// it.
+func TestStartThatIsLeft(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.profile("anna")
+		if err := r.open(slow{Fake: r.fake, spawn: time.Second}).Boot(t.Context(), bootRequest()); err != nil {
+			t.Fatal(err)
+		}
+		r.run()
+		r.ask(startIt, "anna")
+		r.fleet.BeginLeave()
+		r.pass(time.Second)
+		r.leave()
+		if got := r.observed("anna"); got.State != profile.StateStarting || len(got.Exits) != 0 {
+			t.Errorf("on record %+v", got)
+		}
+		r.fake = r.fake.Successor()
+		r.comeBack()
+		r.is("anna", profile.StateRunning)
+	})
+}
+
 // TestShutdownIsBounded by its caller, whatever hangs.
 func TestShutdownIsBounded(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {

@@ -279,8 +279,8 @@ func (s *slot) countFailure() {
 	s.retryAt(time.Now().Add(delay))
 }
 
-// retryAt arms the next try. A fleet that shuts down tries no more: the
-// failure stays on record for the next boot.
+// retryAt arms the next try. A fleet that shuts down tries no more, nor does a
+// slot that is removed: the failure stays on record.
 func (s *slot) retryAt(at time.Time) {
 	s.last.NextRetryAt = at
 	s.arm(retryTimer, time.Until(at), func() {

@@ -84,6 +84,31 @@ func TestGateTokenIsFreed(t *testing.T) {
 	})
 }
 
+// TestGateTokenThatCameTooLate admits nobody: it was for a place that had been
+// given up.
+func TestGateTokenThatCameTooLate(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.options.Settings.StartParallel = 1
+		for _, name := range []string{"slow", "anna", "next"} {
+			r.profile(name, "ready: notify")
+		}
+		r.boot()
+		r.ask(startIt, "slow")
+		r.ask(startIt, "anna")
+		r.ask(startIt, "next")
+		release := r.fleet.Hold("anna")
+		r.ask(stopIt, "anna")
+		r.ask(startIt, "anna")
+		r.pass(2 * time.Second) // slow's token is anna's
+		release()
+		r.settle()
+		r.spawned("next", 1)
+		r.spawned("anna", 0)
+		r.pass(2 * time.Second)
+		r.spawned("anna", 1)
+	})
+}
+
 func TestRefusedStarts(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

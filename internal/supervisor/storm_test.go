@@ -118,6 +118,7 @@ func (s *storm) command(name string, note func(string, ...any)) {
 	}
 	verb := s.rnd.IntN(3)
 	a := []action{startIt, stopIt, restartIt}[verb]
+	want := []profile.Intent{profile.Running, profile.Stopped, profile.Running}[verb]
 	word := []string{"start", "stop", "restart"}[verb]
 	if s.rnd.IntN(2) == 0 {
 		note("%s %s, and wait", word, name)
@@ -125,14 +126,12 @@ func (s *storm) command(name string, note func(string, ...any)) {
 	} else {
 		note("%s %s", word, name)
 		request := supervisor.Request{NoWait: true, By: "tester"}
-		if _, err := a(s.fleet, context.Background(), profile.Name(name), request); err != nil {
-			s.t.Fatalf("%s %s: %v", word, name, err)
+		result, err := a(s.fleet, context.Background(), profile.Name(name), request)
+		if err != nil || result.Gateway.Intent != string(want) {
+			s.t.Fatalf("%s %s: %+v, %v", word, name, result.Gateway, err)
 		}
 	}
-	s.wanted[name] = profile.Running
-	if verb == 1 {
-		s.wanted[name] = profile.Stopped
-	}
+	s.wanted[name] = want
 }
 
 // check is what holds at any time.

@@ -143,6 +143,8 @@ func TestGate(t *testing.T) {
 		is := func(want ...int) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if !slices.Equal(admitted, want) {
 				t.Fatalf("admitted %v, want %v", admitted, want)
 			}
