@@ -198,18 +198,21 @@ func TestCommandsMeetWhatIs(t *testing.T) {
 	r.until("it is spawned", func() bool { return l.spawned() == 1 })
 	r.must(startIt, "anna")
 	for n := range 50 {
+		before := l.spawned()
 		release := r.fleet.Hold("anna")
 		r.fake.End(slotOf("anna"), 1)
-		r.until("the fleet has heard of it", func() bool { return r.fleet.Posted("anna") == 1 })
+		r.until("the fleet has heard of it", func() bool { return r.fleet.Posted("anna") >= 1 })
 		done := r.ask(startIt, "anna")
-		r.until("the command is there", func() bool { return r.fleet.Posted("anna") == 2 })
+		r.until("the command is there", func() bool { return r.fleet.Posted("anna") >= 2 })
+		alone := r.fleet.Posted("anna") == 2 // no timer came between the two
 		release()
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		if g := r.gateway("anna"); g.State != "running" || l.spawned() != n+2 {
-			t.Fatalf("round %d: %d runs, %+v", n, l.spawned(), g)
+		if g := r.gateway("anna"); alone && (g.State != "running" || l.spawned() != before+1) {
+			t.Fatalf("round %d: %d runs, were %d, %+v", n, l.spawned(), before, g)
 		}
+		r.must(startIt, "anna")
 	}
 }
 
