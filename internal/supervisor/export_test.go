@@ -1,6 +1,10 @@
 package supervisor
 
-import "hermes/internal/profile"
+import (
+	"sync"
+
+	"hermes/internal/profile"
+)
 
 // MakeBlind makes f one that inotify does not serve.
 func (f *Fleet) MakeBlind() { f.blind.Store(true) }
@@ -14,7 +18,7 @@ func (f *Fleet) Hold(name profile.Name) (release func()) {
 	held, free := make(chan struct{}), make(chan struct{})
 	f.get(name).post(func() { close(held); <-free })
 	<-held
-	return func() { close(free) }
+	return sync.OnceFunc(func() { close(free) })
 }
 
 // Posted counts what waits for the slot's loop.

@@ -28,33 +28,57 @@ func TestRunsOutliveTheirSupervisor(t *testing.T) {
 		runs  int                // ever, by then
 	}{
 		{name: "running", want: profile.StateRunning, later: profile.StateRunning, runs: 1},
-		{name: "running, not on record", reach: func(r *rig) { r.must(restartIt, "anna") },
-			want: profile.StateRunning, later: profile.StateRunning, runs: 2},
-		{name: "running, started again", reach: func(r *rig) { r.must(startIt, "anna") },
-			want: profile.StateRunning, later: profile.StateRunning, runs: 1},
-		{name: "starting", lines: []string{"ready: notify", "start_timeout: 1h"},
-			want: profile.StateStarting, later: profile.StateStarting, runs: 1},
-		{name: "stopping", prog: enginetest.Program{Linger: 5 * time.Second}, reach: func(r *rig) { r.ask(stopIt, "anna") },
-			want: profile.StateStopping, later: profile.StateStopped, runs: 1},
-		{name: "stopping, deaf", prog: enginetest.Program{Deaf: true}, reach: func(r *rig) { r.ask(stopIt, "anna") },
-			want: profile.StateStopping, later: profile.StateStopped, runs: 1},
-		{name: "restarting", lines: []string{"restart: never"}, prog: enginetest.Program{Linger: 5 * time.Second},
+		{
+			name: "running, not on record", reach: func(r *rig) { r.must(restartIt, "anna") },
+			want: profile.StateRunning, later: profile.StateRunning, runs: 2,
+		},
+		{
+			name: "running, started again", reach: func(r *rig) { r.must(startIt, "anna") },
+			want: profile.StateRunning, later: profile.StateRunning, runs: 1,
+		},
+		{
+			name: "starting", lines: []string{"ready: notify", "start_timeout: 1h"},
+			want: profile.StateStarting, later: profile.StateStarting, runs: 1,
+		},
+		{
+			name: "stopping", prog: enginetest.Program{Linger: 5 * time.Second}, reach: func(r *rig) { r.ask(stopIt, "anna") },
+			want: profile.StateStopping, later: profile.StateStopped, runs: 1,
+		},
+		{
+			name: "stopping, deaf", prog: enginetest.Program{Deaf: true}, reach: func(r *rig) { r.ask(stopIt, "anna") },
+			want: profile.StateStopping, later: profile.StateStopped, runs: 1,
+		},
+		{
+			name: "restarting", lines: []string{"restart: never"}, prog: enginetest.Program{Linger: 5 * time.Second},
 			reach: func(r *rig) { r.ask(restartIt, "anna") },
-			want:  profile.StateStopping, later: profile.StateRunning, runs: 2},
-		{name: "stopping and wanted again", lines: []string{"restart: never"}, prog: enginetest.Program{Linger: 5 * time.Second},
+			want:  profile.StateStopping, later: profile.StateRunning, runs: 2,
+		},
+		{
+			name: "stopping and wanted again", lines: []string{"restart: never"}, prog: enginetest.Program{Linger: 5 * time.Second},
 			reach: func(r *rig) { r.ask(stopIt, "anna"); r.ask(startIt, "anna") },
-			want:  profile.StateStopping, later: profile.StateRunning, runs: 2},
-		{name: "aborting", lines: []string{"ready: notify", "start_timeout: 1s"}, prog: enginetest.Program{Linger: 20 * time.Second},
+			want:  profile.StateStopping, later: profile.StateRunning, runs: 2,
+		},
+		{
+			name: "aborting", lines: []string{"ready: notify", "start_timeout: 1s"}, prog: enginetest.Program{Linger: 20 * time.Second},
 			reach: func(r *rig) { r.pass(time.Second) },
-			want:  profile.StateStarting, later: profile.StateBackoff},
-		{name: "backoff", reach: func(r *rig) { r.end("anna", 1) },
-			want: profile.StateBackoff, later: profile.StateRunning, runs: 2},
-		{name: "parked", reach: func(r *rig) { r.end("anna", 78) },
-			want: profile.StateParked, later: profile.StateParked, runs: 1},
-		{name: "ended by itself", lines: []string{"restart: never"}, reach: func(r *rig) { r.end("anna", 0); r.pass(time.Second) },
-			want: profile.StateStopped, later: profile.StateStopped, runs: 1},
-		{name: "stopped", reach: func(r *rig) { r.must(stopIt, "anna") },
-			want: profile.StateStopped, later: profile.StateStopped, runs: 1},
+			want:  profile.StateStarting, later: profile.StateBackoff,
+		},
+		{
+			name: "backoff", reach: func(r *rig) { r.end("anna", 1) },
+			want: profile.StateBackoff, later: profile.StateRunning, runs: 2,
+		},
+		{
+			name: "parked", reach: func(r *rig) { r.end("anna", 78) },
+			want: profile.StateParked, later: profile.StateParked, runs: 1,
+		},
+		{
+			name: "ended by itself", lines: []string{"restart: never"}, reach: func(r *rig) { r.end("anna", 0); r.pass(time.Second) },
+			want: profile.StateStopped, later: profile.StateStopped, runs: 1,
+		},
+		{
+			name: "stopped", reach: func(r *rig) { r.must(stopIt, "anna") },
+			want: profile.StateStopped, later: profile.StateStopped, runs: 1,
+		},
 	} {
 		for _, way := range []string{"killed", "left"} {
 			t.Run(tt.name+", "+way, func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -69,7 +68,7 @@ func newRig(t testing.TB, fake *enginetest.Fake) *rig {
 	}
 	r.options = supervisor.Options{
 		Settings: config.Settings{StartParallel: 4, StopTimeout: 8 * time.Second},
-		Logger:   slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger:   slog.New(slog.DiscardHandler),
 		Runtime:  dir, Keeper: "keeper-1", KeeperPID: 7, Manager: "native (host supervisor)", Version: "test",
 		Self: "/bin/false", Environ: []string{"PATH=/bin:/usr/bin"},
 	}

@@ -97,6 +97,7 @@ func TestGateTokenThatCameTooLate(t *testing.T) {
 		r.ask(startIt, "anna")
 		r.ask(startIt, "next")
 		release := r.fleet.Hold("anna")
+		defer release()
 		r.ask(stopIt, "anna")
 		r.ask(startIt, "anna")
 		r.pass(2 * time.Second) // slow's token is anna's

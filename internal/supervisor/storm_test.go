@@ -31,9 +31,9 @@ type storm struct {
 // any order. No intent that was acknowledged is lost, what is unwanted is down,
 // the fleet knows every run, and in the end nothing is stranded.
 func TestStorm(t *testing.T) {
-	rounds := 25
+	rounds := 15
 	if os.Getenv("HERMES_SOAK") != "" {
-		rounds *= 40
+		rounds *= 60
 	}
 	for range rounds {
 		seed := rand.Uint64()
@@ -87,7 +87,11 @@ func (s *storm) step() {
 		s.fake.Kill(slotOf(name), unix.SIGKILL)
 	case 8:
 		programs := []enginetest.Program{
-			{}, {Linger: 3 * time.Second}, {Deaf: true}, {Exit: true, Code: 1}, {Hang: true},
+			{},
+			{Linger: 3 * time.Second},
+			{Deaf: true},
+			{Exit: true, Code: 1},
+			{Hang: true},
 			{Fail: &engine.SpawnError{Path: "/x", Stage: "exec", Errno: unix.EAGAIN}},
 		}
 		p := programs[s.rnd.IntN(len(programs))]
