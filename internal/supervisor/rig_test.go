@@ -45,6 +45,7 @@ type rig struct {
 // in runs a test in a bubble, where time passes at once when all wait.
 func in(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, enginetest.NewFake())
 		r.bubble = true
@@ -234,6 +235,15 @@ func (r *rig) comeBack() {
 		r.fake = r.fake.Successor()
 	}
 	r.start(supervisor.BootRequest{Returning: true})
+}
+
+// comeBackLate is comeBack an hour after everything started.
+func (r *rig) comeBackLate() {
+	r.t.Helper()
+	if err := r.open(aged{r.fake, time.Hour}).Boot(r.t.Context(), supervisor.BootRequest{Returning: true}); err != nil {
+		r.t.Fatal(err)
+	}
+	r.run()
 }
 
 // reboot is a power cut: every run is lost, keeper and fleet are new.

@@ -44,6 +44,20 @@ func (s slow) Signal(ctx context.Context, slot string, generation uint64, sig un
 	return nil
 }
 
+// aged is a runner whose runs were started some time before they were.
+type aged struct {
+	*enginetest.Fake
+	age time.Duration
+}
+
+func (a aged) List(ctx context.Context) ([]engine.Run, error) {
+	runs, err := a.Fake.List(ctx)
+	for i := range runs {
+		runs[i].Started = runs[i].Started.Add(-a.age)
+	}
+	return runs, err
+}
+
 // stillborn is a runner whose runs have ended by the time it says so.
 type stillborn struct{ *enginetest.Fake }
 

@@ -38,7 +38,6 @@ func TestStorm(t *testing.T) {
 	for range rounds {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
 			in(t, func(t *testing.T, r *rig) {
 				s := &storm{rig: r, rnd: rand.New(rand.NewPCG(seed, 0)), wanted: map[string]profile.Intent{}}
 				defer func() {

@@ -88,17 +88,17 @@ func TestExitIsKeptUntilItIsOnDisk(t *testing.T) {
 // in its socket.
 func TestReadyIsNotTakenBeforeItIsOnDisk(t *testing.T) {
 	r := withPipes(t)
-	r.profile("anna", "ready: notify", "start_timeout: 50ms")
+	r.profile("anna", "ready: notify")
 	r.boot()
 	r.ask(startIt, "anna")
 	r.untilLives("anna")
 	spoil(r, "anna", "supervision.json")
 	r.tell("anna", "READY=1")
 	r.untilState("anna", profile.StateRunning)
-	<-time.After(100 * time.Millisecond)
+	<-time.After(100 * time.Millisecond) // in which it would be taken
 	r.kill()
 	mend(r, "anna", "supervision.json")
-	r.comeBack()
+	r.comeBackLate()
 	r.untilState("anna", profile.StateRunning)
 	r.spawned("anna", 1)
 }
