@@ -1,6 +1,6 @@
 # hermes. `make up` to try it, `make test` to prove it.
 .DEFAULT_GOAL := build
-.PHONY: build up test check lint generate soak fuzz image rootfs clean
+.PHONY: build up test check lint generate soak fuzz bench bench-page pictures image rootfs clean
 
 IMAGE ?= hermes
 ARCH  ?= $(shell go env GOARCH)
@@ -36,7 +36,10 @@ lint:
 generate:
 	go test . -run=TestDependencies -update
 	go test ./internal/cli -run=TestReferenceIsFresh -update
+	go test ./internal/condition -run=TestReferenceIsFresh -update
 	go test ./internal/server -run=TestDocs -update
+	go test ./internal/vitals -run='TestDocs|TestRender$$' -update
+	go test ./test/e2e -run=TestSettingsPage -update
 
 # soak: the same tests with ten times the counts, and long fuzzing.
 soak:
@@ -46,6 +49,22 @@ soak:
 # fuzz: every fuzz target for FUZZTIME.
 fuzz:
 	dev/fuzz.sh $(FUZZTIME)
+
+# bench: the promised figures, ours and the peers' in one run, under ten minutes:
+# 7 samples of each (boots 3), fleets of one size settle and idle together; see
+# docs/bench.md. BENCHFLAGS='-n 10,100 -ours=' is a short one.
+bench: build
+	go build -trimpath -o build/bench ./bench
+	build/bench -hermes build/hermes $(BENCHFLAGS)
+
+# bench-page: how the dashboard of a thousand gateways feels in a browser; see
+# docs/bench.md.
+bench-page:
+	cd test/browser && go test -run='^$$' -bench=BenchmarkPage -benchtime=1x -timeout=30m .
+
+# pictures: takes the pictures of the documentation anew.
+pictures:
+	cd test/browser && go test -count=1 -run=TestPictures . -pictures=../../docs/images
 
 # image: the container image, from nothing but the static binary.
 image: rootfs

@@ -41,7 +41,7 @@ func TestDependencies(t *testing.T) {
 // paragraph: what for, and why this one.
 func TestDependenciesAreExplained(t *testing.T) {
 	page := readFile(t, "docs/dependencies.md")
-	for _, file := range []string{"go.mod", "test/compat/go.mod", "tools/go.mod"} {
+	for _, file := range []string{"go.mod", "test/compat/go.mod", "test/browser/go.mod", "tools/go.mod"} {
 		for _, module := range required(readFile(t, file)) {
 			if !strings.Contains(page, "`"+module+"`") {
 				t.Errorf("docs/dependencies.md says nothing of %s, which %s requires", module, file)

@@ -16,30 +16,42 @@ const free = 99
 func ranks() map[string]int {
 	return map[string]int{
 		"api":                        0,
+		"internal/condition":         0,
 		"internal/fault":             0,
+		"internal/notify":            0,
+		"internal/process":           0,
 		"internal/profile":           0,
-		"internal/lease":             0,
+		"internal/lease":             1,
 		"internal/runtimedir":        0,
-		"client":                     1,
+		"client":                     2,
+		"internal/access":            2,
 		"internal/config":            1,
+		"internal/event":             1,
 		"internal/lifecycle":         1,
 		"internal/logfile":           1,
 		"internal/port":              1,
 		"internal/reconcile":         2, // it bounds a kept backoff with restart's numbers
 		"internal/restart":           1,
+		"internal/machine":           1,
+		"internal/slotlock":          1,
+		"internal/vitals":            1,
+		"internal/wire":              1,
+		"internal/stray":             2,
 		"internal/engine":            2,
 		"internal/holder":            2,
 		"internal/keeper":            2,
-		"internal/launch":            2,
+		"internal/launch":            3,
 		"internal/store":             3,
 		"internal/engine/native":     3,
 		"internal/gateway":           4,
 		"internal/supervisor":        4,
 		"internal/server":            5,
+		"internal/dashboard":         5,
 		"internal/app":               6,
 		"internal/cli":               7,
 		"cmd/hermes":                 8,
 		".":                          free,
+		"bench":                      free,
 		"internal/engine/enginetest": free,
 		"internal/testkit":           free,
 	}
@@ -86,7 +98,7 @@ func TestImportRanks(t *testing.T) {
 // purePackages decide and do nothing: the same facts in, the same answer out.
 func purePackages() []string {
 	return []string{
-		"api", "internal/profile", "internal/fault",
+		"api", "internal/profile", "internal/fault", "internal/condition",
 		"internal/lifecycle", "internal/restart", "internal/reconcile", "internal/port",
 	}
 }

@@ -92,6 +92,9 @@ func walk(f func(path string) error) error {
 			}
 			return nil
 		}
+		if path == ".git" { // of a worktree
+			return nil
+		}
 		return f(filepath.ToSlash(path))
 	})
 }

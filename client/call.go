@@ -30,10 +30,19 @@ type call struct {
 	method, path string
 	body         any // nil for none
 	silence      time.Duration
-	stream       bool // the answer comes in pieces, with any time between them
-	// use reads the answer. An error of the connection makes the call be
-	// repeated, unless the answer was a stream in part delivered.
-	use func(status int, body io.Reader) error
+	// use is given the answer. An error of the connection makes the call be
+	// repeated.
+	use func(status int, answer []byte) error
+	// head is given the answer's header before use is called; nil if nobody asks.
+	head func(http.Header)
+	// pieces takes use's place for an answer that comes in pieces, with any time
+	// between them. Once it has delivered one its error stands.
+	pieces func(status int, answer io.Reader) error
+	// quiet bounds the time between two pieces; 0 does not.
+	quiet time.Duration
+	// again judges the error of a call that was made again: an engine may have
+	// done what it was asked for and died before it said so. nil: it stands.
+	again func(error) error
 }
 
 // do performs the call, again if the engine dies over it, until the context
@@ -51,6 +60,9 @@ func (c *Client) do(ctx context.Context, k call) error {
 	for {
 		err := c.once(ctx, k, payload)
 		if err == nil || ctx.Err() != nil || !isLost(err) {
+			if err != nil && giveUp != nil && k.again != nil {
+				err = k.again(err)
+			}
 			return c.explain(ctx, err)
 		}
 		if giveUp == nil {
@@ -86,13 +98,59 @@ func (c *Client) once(ctx context.Context, k call, payload []byte) error {
 
 	resp, err := ask(conn, k, payload, silence)
 	if err == nil {
-		defer resp.Body.Close()
-		err = k.use(resp.StatusCode, io.LimitReader(resp.Body, maxAnswer))
+		defer func() {
+			_ = conn.Close() // first: to close a body is to read what is left of it
+			_ = resp.Body.Close()
+		}()
+		if k.quiet > 0 {
+			silence.Reset(k.quiet)
+			resp.Body = lively{resp.Body, func() { silence.Reset(k.quiet) }}
+		}
+		err = k.take(resp)
 	}
 	if err != nil && context.Cause(ctx) != nil {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// lively says when something of an answer came.
+type lively struct {
+	io.ReadCloser
+	came func()
+}
+
+func (l lively) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
+	if n > 0 {
+		l.came()
+	}
+	return n, err
+}
+
+// take reads the answer and has it used.
+func (k call) take(resp *http.Response) error {
+	if k.pieces != nil { // which may go on for ever
+		return k.pieces(resp.StatusCode, resp.Body)
+	}
+	b, err := whole(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
+	if err != nil {
+		return err
+	}
+	if k.head != nil {
+		k.head(resp.Header)
+	}
+	return k.use(resp.StatusCode, b)
+}
+
+// whole is all of r, of which the length is known unless it is negative. Then
+// it is read into one piece of memory: a buffer that grows touches four times as
+// much, and every page of it for the first time.
+func whole(r io.Reader, length int64) ([]byte, error) {
+	length = min(max(length, 0), maxAnswer)
+	b := bytes.NewBuffer(make([]byte, 0, length+bytes.MinRead)) // ReadFrom grows one with less room
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // ask sends the request and reads the head of the answer, past any interim
@@ -119,7 +177,7 @@ func ask(conn net.Conn, k call, payload []byte, silence *time.Timer) (*http.Resp
 		if resp.StatusCode < http.StatusOK {
 			continue
 		}
-		if !k.stream {
+		if k.pieces == nil {
 			silence.Reset(k.silence) // the rest is on its way
 		}
 		return resp, nil
@@ -165,20 +223,22 @@ func (c *Client) explain(ctx context.Context, err error) error {
 // get performs a call whose answer is one T.
 func get[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
 	var out T
-	err := c.do(ctx, call{
-		method: method, path: path, body: body, silence: c.limits.silence,
-		use: func(status int, r io.Reader) error {
-			b, err := io.ReadAll(r)
-			if err != nil {
-				return err
-			}
+	err := change(ctx, c, method, path, body, &out, nil)
+	return out, err
+}
+
+// change is get for what changes something that a second call would find
+// changed: see call.again.
+func change[T any](ctx context.Context, c *Client, method, path string, body any, out *T, again func(error) error) error {
+	return c.do(ctx, call{
+		method: method, path: path, body: body, silence: c.limits.silence, again: again,
+		use: func(status int, b []byte) error {
 			if status >= http.StatusMultipleChoices {
 				return decodeError(status, b)
 			}
-			return decode(b, &out)
+			return decode(b, out)
 		},
 	})
-	return out, err
 }
 
 func decode(b []byte, out any) error {

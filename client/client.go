@@ -41,6 +41,7 @@ const (
 	dialPatience   = 2 * time.Second  // nobody accepts connections
 	healthPatience = 5 * time.Second  // Live and Ready: a health check's own limit
 	patience       = 10 * time.Second // no sign of life, or engine after engine dies
+	quiet          = 40 * time.Second // in a stream of events, which says every 15 s that it lives
 )
 
 // Client is a client of one supervisor.
@@ -58,12 +59,12 @@ type Client struct {
 
 // limits are the patience of a client; tests shorten it.
 type limits struct {
-	dial, health, silence time.Duration
+	dial, health, silence, quiet time.Duration
 }
 
 // New is a client of the supervisor that listens on socket.
 func New(socket string) *Client {
-	return &Client{socket: socket, limits: limits{dialPatience, healthPatience, patience}}
+	return &Client{socket: socket, limits: limits{dialPatience, healthPatience, patience, quiet}}
 }
 
 // Find is a client of home's supervisor. The error has the code no_supervisor

@@ -49,7 +49,7 @@ func TestMethods(t *testing.T) {
 	socket := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		asked = r.Method + " " + r.URL.EscapedPath() + " " + string(b)
-		fmt.Fprint(w, `{"engine":"native","profile":"coder","next":"n","gateway":{"profile":"coder"},"ok":true,"name":"coder",
+		fmt.Fprint(w, `{"engine":"native","slot":"dashboard","profile":"coder","next":"n","gateway":{"profile":"coder"},"ok":true,"name":"coder",
 			"lines":["a","b"],"profiles":[{"name":"coder"}],"future":{}}`)
 	})
 	c := New(socket)
@@ -76,6 +76,7 @@ func TestMethods(t *testing.T) {
 			r, err := c.Restart(ctx, "coder", api.ActionRequest{})
 			return r.Gateway.Profile, err
 		}, `POST /v1/gateways/coder/restart {"by":"cli"}`, "coder"},
+		{func() (any, error) { d, err := c.RestartDashboard(ctx, api.ActionRequest{}); return d.Slot, err }, `POST /v1/dashboard/restart {"by":"cli"}`, "dashboard"},
 		{func() (any, error) {
 			n := 0
 			err := c.All(ctx, "stop", api.ActionRequest{}, func(api.ActionResult) { n++ })
@@ -295,5 +296,10 @@ func TestContextEnds(t *testing.T) {
 			t.Errorf("%s: got %v", socket, err)
 		}
 		cancel()
+		for range 20 { // always the context's end, never the supervisor's silence
+			if _, err := New(socket).Fleet(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("%s, ended before: got %v", socket, err)
+			}
+		}
 	}
 }

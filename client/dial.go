@@ -24,7 +24,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	socket := c.socket
 	var rec lease.Record
 	for {
-		conn, err := connect(give, socket)
+		conn, err := connect(socket)
 		if err == nil {
 			return conn, nil
 		}
@@ -32,9 +32,10 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 			return nil, c.denied(socket, err)
 		}
 		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
 		case <-give.Done():
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
 			return nil, c.silent(rec, socket, err)
 		case <-time.After(pause):
 		}
@@ -45,13 +46,17 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// connect makes one attempt.
-func connect(ctx context.Context, socket string) (net.Conn, error) {
+// connect makes one attempt, which is over at once: a unix socket accepts or
+// refuses, also where its backlog is full.
+func connect(socket string) (net.Conn, error) {
 	if socket == "" {
 		return nil, errors.New("it has not told its control socket")
 	}
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", socket)
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return nil, err // a nil *net.UnixConn is no nil net.Conn
+	}
+	return conn, nil
 }
 
 func (c *Client) denied(socket string, err error) error {

@@ -98,7 +98,7 @@ func startEngine(t *testing.T, listener *os.File, answer string) (cmd *exec.Cmd,
 }
 
 // serve answers HTTP on a socket with a handler until the test ends.
-func serve(t *testing.T, h http.HandlerFunc) (socket string) {
+func serve(t testing.TB, h http.HandlerFunc) (socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)

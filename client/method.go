@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"hermes/api"
@@ -17,6 +18,29 @@ import (
 // Fleet is the state of every gateway.
 func (c *Client) Fleet(ctx context.Context) (api.Fleet, error) {
 	return get[api.Fleet](ctx, c, http.MethodGet, "/v1/fleet", nil)
+}
+
+// FleetJSON is [Client.Fleet] as it was sent, unread: a JSON object that may say
+// more than this client knows. down is how many gateways are meant to run and do
+// not, negative if the supervisor does not say.
+func (c *Client) FleetJSON(ctx context.Context) (raw []byte, down int, err error) {
+	err = c.do(ctx, call{
+		method: http.MethodGet, path: "/v1/fleet", silence: c.limits.silence,
+		head: func(h http.Header) {
+			var err error
+			if down, err = strconv.Atoi(h.Get(api.DownHeader)); err != nil {
+				down = -1 // an older one
+			}
+		},
+		use: func(status int, b []byte) error {
+			if status >= http.StatusMultipleChoices {
+				return decodeError(status, b)
+			}
+			raw = b
+			return nil
+		},
+	})
+	return raw, down, err
 }
 
 // Gateway is the state of one gateway.
@@ -45,16 +69,19 @@ func (c *Client) Restart(ctx context.Context, name string, r api.ActionRequest) 
 	return c.act(ctx, name, "restart", r)
 }
 
+// RestartDashboard wants a new run of the supervised dashboard, and waits until
+// it is ready or failed.
+func (c *Client) RestartDashboard(ctx context.Context, r api.ActionRequest) (api.Dashboard, error) {
+	r.By = c.by(r.By)
+	return get[api.Dashboard](ctx, c, http.MethodPost, "/v1/dashboard/restart", r)
+}
+
 func (c *Client) act(ctx context.Context, name, action string, r api.ActionRequest) (api.ActionResult, error) {
 	r.By = c.by(r.By)
 	var res api.ActionResult
 	err := c.do(ctx, call{
 		method: http.MethodPost, path: gatewayPath(name, "/"+action), body: r, silence: c.limits.silence,
-		use: func(status int, body io.Reader) error {
-			b, err := io.ReadAll(body)
-			if err != nil {
-				return err
-			}
+		use: func(status int, b []byte) error {
 			res = api.ActionResult{}
 			if status < http.StatusMultipleChoices {
 				return decode(b, &res)
@@ -74,8 +101,8 @@ func (c *Client) act(ctx context.Context, name, action string, r api.ActionReque
 func (c *Client) All(ctx context.Context, action string, r api.ActionRequest, each func(api.ActionResult)) error {
 	r.By = c.by(r.By)
 	return c.do(ctx, call{
-		method: http.MethodPost, path: "/v1/fleet/" + segment(action), body: r, silence: c.limits.silence, stream: true,
-		use: func(status int, body io.Reader) error {
+		method: http.MethodPost, path: "/v1/fleet/" + segment(action), body: r, silence: c.limits.silence,
+		pieces: func(status int, body io.Reader) error {
 			if status >= http.StatusMultipleChoices {
 				b, err := io.ReadAll(body)
 				if err != nil {
@@ -121,18 +148,51 @@ func (c *Client) ListProfiles(ctx context.Context) ([]api.Profile, error) {
 
 // CreateProfile makes a profile and its slot, down.
 func (c *Client) CreateProfile(ctx context.Context, name string) (api.Profile, error) {
-	return get[api.Profile](ctx, c, http.MethodPost, "/v1/profiles", api.CreateRequest{Name: name, By: c.By})
+	var made api.Profile
+	err := change(ctx, c, http.MethodPost, "/v1/profiles", api.CreateRequest{Name: name, By: c.By}, &made, func(err error) error {
+		if fault.CodeOf(err) != fault.ProfileExists {
+			return err
+		}
+		return c.find(ctx, name, &made, err)
+	})
+	return made, err
+}
+
+// find sets p to the profile of that name; without one the error is otherwise.
+func (c *Client) find(ctx context.Context, name string, p *api.Profile, otherwise error) error {
+	all, err := c.ListProfiles(ctx)
+	if err != nil {
+		return err
+	}
+	for _, one := range all {
+		if one.Name == name {
+			*p = one
+			return nil
+		}
+	}
+	return otherwise
 }
 
 // DeleteProfile stops the profile's gateway and removes slot and directory.
 func (c *Client) DeleteProfile(ctx context.Context, name string) error {
-	_, err := get[struct{}](ctx, c, http.MethodDelete, profilePath(name, ""), api.DeleteRequest{By: c.By})
-	return err
+	return change(ctx, c, http.MethodDelete, profilePath(name, ""), api.DeleteRequest{By: c.By}, new(struct{}), func(err error) error {
+		if fault.CodeOf(err) == fault.GatewayNotRegistered {
+			return nil
+		}
+		return err
+	})
 }
 
 // RenameProfile gives a profile a new name; it keeps its intent and port.
 func (c *Client) RenameProfile(ctx context.Context, from, to string) (api.Profile, error) {
-	return get[api.Profile](ctx, c, http.MethodPost, profilePath(from, "/rename"), api.RenameRequest{To: to, By: c.By})
+	var renamed api.Profile
+	err := change(ctx, c, http.MethodPost, profilePath(from, "/rename"), api.RenameRequest{To: to, By: c.By}, &renamed, func(err error) error {
+		if fault.CodeOf(err) != fault.GatewayNotRegistered {
+			return err
+		}
+		return c.find(ctx, to, &renamed, err)
+	})
+	return renamed, err
 }
 
 // Plan is what a boot would do now, a line per profile.
@@ -154,11 +214,7 @@ func (c *Client) health(ctx context.Context, kind string) (api.Health, error) {
 	var h api.Health
 	err := c.do(bounded, call{
 		method: http.MethodGet, path: "/v1/health/" + kind, silence: c.limits.health,
-		use: func(status int, body io.Reader) error {
-			b, err := io.ReadAll(body)
-			if err != nil {
-				return err
-			}
+		use: func(status int, b []byte) error {
 			if status != http.StatusOK && status != http.StatusServiceUnavailable {
 				return decodeError(status, b)
 			}

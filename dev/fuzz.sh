@@ -4,9 +4,22 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${1:-10s}
 
+# fuzz runs one target. Go's own fuzzer may call the end of its time a failure
+# (a worker was in the middle of an input): one with no failing input is none.
+fuzz() { # fuzz PACKAGE TARGET
+	go test -run='^$' -fuzz="^$2\$" -fuzztime="$time" "$1" > "$said" 2>&1 && status=0 || status=$?
+	cat "$said"
+	if [ "$status" -ne 0 ] && grep -q '^ *context deadline exceeded$' "$said" && ! grep -q 'Failing input' "$said"; then
+		return 0
+	fi
+	return "$status"
+}
+
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
 while read -r package; do
 	while read -r target; do
 		printf '%s %s, %s\n' "$package" "$target" "$time"
-		go test -run='^$' -fuzz="^$target\$" -fuzztime="$time" "$package"
+		fuzz "$package" "$target"
 	done < <(go test -list='^Fuzz' "$package" | grep '^Fuzz' || true)
 done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)

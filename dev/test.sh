@@ -25,6 +25,12 @@ fi
 
 go vet ./...
 (cd test/compat && go vet ./... && go test -shuffle=on "$@" ./...)
+(cd test/browser && go vet ./...)
+if command -v chromium-headless-shell > /dev/null; then
+	(cd test/browser && go test -shuffle=on "$@" ./...)
+else
+	leave_out "test/browser: it needs a browser (apt-get install --no-install-recommends chromium-headless-shell)"
+fi
 status=0
 go test "${flags[@]}" "$@" ./... || status=$?
 

@@ -5,8 +5,6 @@ import (
 	"os"
 	_ "time/tzdata" // an image from scratch has no time zones
 
-	_ "golang.org/x/crypto/x509roots/fallback" // nor certificate roots
-
 	"hermes/internal/cli"
 )
 

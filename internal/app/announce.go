@@ -3,9 +3,11 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"hermes/api"
+	"hermes/internal/fault"
 	"hermes/internal/profile"
 )
 
@@ -28,8 +30,22 @@ func (a *app) announce(ctx context.Context) {
 		}
 		fmt.Fprintf(a.Stderr, "✓ %s %s (pid %d)%s\n", g.Slot, g.State, g.PID, address(g))
 	})
+	a.announceDashboard(ctx)
 	if wanted == 0 {
 		fmt.Fprintf(a.Stderr, "no gateway is wanted up\nhint: %s\n", a.Address("hermes gateway start default"))
+	}
+}
+
+// announceDashboard tells what became of the dashboard.
+func (a *app) announceDashboard(ctx context.Context) {
+	wanted, err := a.fleet.DashboardUp(ctx)
+	f, _ := errors.AsType[*fault.Error](err)
+	switch d := a.fleet.Dashboard(); {
+	case !wanted, err != nil && f == nil: // the engine leaves
+	case err != nil:
+		fmt.Fprintf(a.Stderr, "✗ %s\nhint: %s\n", f.Msg, a.Address(f.Hint))
+	default:
+		fmt.Fprintf(a.Stderr, "✓ %s %s (pid %d) %s\n", d.Slot, d.State, d.PID, d.URL)
 	}
 }
 

@@ -5,8 +5,8 @@
 //
 // The keeper starts `hermes engine`, which calls [Run] with what it inherited.
 // Run returns when the keeper said to shut down and everything is down, when
-// ctx ends (the engine is being replaced: every gateway lives on), or when the
-// keeper is gone.
+// ctx ends (the engine is being replaced: every gateway lives on), or with an
+// [OrphanedError] when the keeper is gone.
 //
 // # Failure
 //
@@ -16,6 +16,8 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -33,14 +35,17 @@ import (
 	"hermes/internal/config"
 	"hermes/internal/engine"
 	"hermes/internal/engine/native"
+	"hermes/internal/event"
 	"hermes/internal/fault"
 	"hermes/internal/lease"
 	"hermes/internal/logfile"
+	"hermes/internal/process"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
 	"hermes/internal/server"
 	"hermes/internal/store"
 	"hermes/internal/supervisor"
+	"hermes/internal/wire"
 )
 
 // Options is what an engine is started with.
@@ -67,6 +72,8 @@ type Options struct {
 	Main     []string
 	MainPath string
 	Commands []reconcile.Command
+	// OwnDashboard: the main program is the dashboard, and no second one runs.
+	OwnDashboard bool
 	// Conn, Listener and Lease are descriptors inherited from the keeper.
 	Conn, Listener, Lease int
 	Stdout                *os.File // gateways' output, prefixed
@@ -91,24 +98,35 @@ const (
 
 // Run is the engine. See the package's documentation for when it returns.
 func Run(ctx context.Context, o Options) error {
+	// Whoever reads stderr may have gone or stopped reading: that costs words.
+	words := logfile.NewTee(o.Stderr, logfile.Plain)
+	defer closeTee(words) //nolint:errcheck // there is nowhere left to say it
+	o.Stderr = words
 	a := &app{Options: o}
 	a.log = slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{ReplaceAttr: dropTime}))
 	defer a.cleanUp()
 	if err := a.assemble(); err != nil {
 		return err
 	}
-	return keeperGone(a.serve(ctx))
+	booted := make(chan struct{})
+	a.unwatch = a.beWatched(booted)
+	err := a.serve(ctx, sync.OnceFunc(func() { close(booted) }))
+	if errors.Is(err, engine.ErrGone) {
+		estate := a.runner.Bequeath()
+		estate.Stopping = a.stopping
+		return &OrphanedError{Estate: estate}
+	}
+	return err
 }
 
-// keeperGone makes the end of the keeper something for a person.
-func keeperGone(err error) error {
-	if !errors.Is(err, engine.ErrGone) {
-		return err
-	}
-	return &fault.Error{
-		Code: fault.NoSupervisor, Err: err, Hint: "hermes up",
-		Msg: "the keeper is gone: gateways that still run are ended by the next `hermes up`",
-	}
+// OrphanedError says that the keeper is gone and its gateways live on: whoever
+// called Run is to take its place.
+type OrphanedError struct {
+	Estate *wire.Estate // without listener and lease; its descriptors are the caller's
+}
+
+func (e *OrphanedError) Error() string {
+	return fmt.Sprintf("the keeper is gone and left %d runs", len(e.Estate.Runs))
 }
 
 // app is the engine while it runs.
@@ -119,9 +137,13 @@ type app struct {
 	lease   *lease.Lease
 	home    *store.Home
 	tee     *logfile.Tee
+	events  *event.Log
 	fleet   *supervisor.Fleet
 	server  *server.Server
 	cleanup []cleanup
+
+	unwatch  func() // ends what serves those who watch
+	stopping bool   // everything is being stopped
 }
 
 // cleanup is a named step of the way back.
@@ -159,17 +181,21 @@ func (a *app) assemble() error {
 	if os.Getuid() == 0 {
 		a.home.SetOwner(int(a.Identity.UID), int(a.Identity.GID))
 	}
+	a.events = event.Open(a.eventOptions())
+	a.onExit("events", func() error { a.events.Close(); return nil })
 	format := logfile.Plain
 	if a.Settings.LogFormat == config.LogJSON {
 		format = logfile.JSON
 	}
 	a.tee = logfile.NewTee(a.Stdout, format)
-	a.onExit("stdout", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), teeGrace)
-		defer cancel()
-		return a.tee.Close(ctx)
-	})
-	a.fleet = supervisor.New(a.fleetOptions())
+	a.onExit("stdout", func() error { return closeTee(a.tee) })
+	restarts, err := countEngine(a.Runtime, a.runner.Keeper().Stamp)
+	if err != nil {
+		a.log.Warn("engine restarts not counted", "error", err)
+	}
+	a.fleet = supervisor.New(a.fleetOptions(restarts))
+	a.unwatch = func() {}
+	a.onExit("watching", func() error { a.unwatch(); return nil }) // after the fleet: first up, last down
 	a.onExit("fleet", func() error { a.leave(); return nil })
 	socket := os.NewFile(uintptr(a.Listener), "control socket")
 	listener, err := net.FileListener(socket) // of a duplicate
@@ -178,22 +204,46 @@ func (a *app) assemble() error {
 		return fmt.Errorf("cannot listen on the control socket: %w", err)
 	}
 	a.server = server.New(server.Options{
-		Listener: listener, Fleet: a.fleet, Operator: operator{a.fleet}, Profiles: a.fleet, Planner: a.fleet,
+		Listener: listener, Fleet: a.fleet, Inspector: a.fleet, Operator: operator{a.fleet}, Profiles: a.fleet, Planner: a.fleet,
+		Events:  a.events,
 		Allowed: a.allowed(), UID: a.Identity.UID, Container: a.lease.Record().Container,
 		Drain: serverGrace, Logger: a.log,
 	})
 	return nil
 }
 
-func (a *app) fleetOptions() supervisor.Options {
+func (a *app) eventOptions() event.Options {
+	o := event.Options{Home: a.Home}
+	if os.Getuid() == 0 {
+		o.Owner = &event.Owner{UID: int(a.Identity.UID), GID: int(a.Identity.GID)}
+	}
+	return o
+}
+
+// closeTee writes what is pending, if that is possible soon.
+func closeTee(t *logfile.Tee) error {
+	ctx, cancel := context.WithTimeout(context.Background(), teeGrace)
+	defer cancel()
+	return t.Close(ctx)
+}
+
+func (a *app) fleetOptions(restarts int) supervisor.Options {
 	o := supervisor.Options{
 		Home: a.home, Runner: a.runner, Settings: a.Settings, Logger: a.log,
-		Runtime: a.Runtime, Keeper: a.runner.Keeper().Stamp, KeeperPID: a.runner.Keeper().PID,
+		Runtime: a.Runtime, Keeper: a.runner.Keeper().Stamp, KeeperPID: a.runner.Keeper().PID, EngineRestarts: restarts,
 		Manager: a.Manager, Version: a.Version, Self: a.Self, Environ: a.Environ,
-		Tee: a.tee, Commands: a.Commands,
+		Tee: a.tee, Events: a.events, Commands: a.Commands, Lineage: a.lineage(),
+		Dashboard: a.Settings.Dashboard && !a.OwnDashboard,
 	}
 	o.Credential, o.UserName, o.UserHome = a.credential()
 	return o
+}
+
+// lineage is the same for every supervisor of this home in this pid namespace
+// and boot, of which there is one at a time, and for no other.
+func (a *app) lineage() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", process.BootID(), process.PIDNamespace(), a.Home))
+	return hex.EncodeToString(sum[:8])
 }
 
 // credential is what gateways are given, nil where they keep the engine's.
@@ -240,13 +290,22 @@ func (o operator) All(ctx context.Context, action string, r server.Request, each
 	return o.fleet.All(ctx, action, supervisor.Request(r), each)
 }
 
+func (o operator) RestartDashboard(ctx context.Context, r server.Request) (api.Dashboard, error) {
+	return o.fleet.RestartDashboard(ctx, supervisor.Request(r))
+}
+
 // serve boots, then does what it is told until it is told to end.
-func (a *app) serve(ctx context.Context) error {
+func (a *app) serve(ctx context.Context, booted func()) error {
 	returning, err := a.boot(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	booted()
+	// A service manager may tell everybody to end, the keeper and its engine: to
+	// leave is the wish of ctx, to stop the keeper's, and once a shutdown has
+	// begun every part is needed for it.
+	leave := ctx.Done()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts sync.WaitGroup
 	ended := make(chan error, 2) // of what an engine is nothing without
 	parts.Go(func() { ended <- a.server.Run(ctx) })
@@ -257,15 +316,18 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.startMain(ctx); err != nil {
 		return a.giveUp(err)
 	}
-	if !returning {
-		parts.Go(func() { a.announce(ctx) })
-	}
+	parts.Go(func() {
+		if !returning {
+			a.announce(ctx)
+		}
+		settle(ctx)
+	})
 	asked := make(chan struct{})
 	parts.Go(func() { ended <- a.fleet.Run(ctx, sync.OnceFunc(func() { close(asked) })) })
 	select {
 	case <-asked:
 		return a.shutdown()
-	case <-ctx.Done():
+	case <-leave:
 		a.log.Info("engine leaves, gateways stay")
 		return nil
 	case err := <-ended:
@@ -304,6 +366,9 @@ func (a *app) boot(ctx context.Context) (returning bool, err error) {
 func (a *app) prepareHome() error {
 	if _, err := a.home.EnsureDefault(); err != nil {
 		a.log.Warn("default profile not completed", "error", err) // a full disk keeps no gateway down
+	}
+	if err := a.home.EnsureLogs(); err != nil {
+		a.log.Warn("no directory for logs", "error", err)
 	}
 	for _, n := range a.Wanted {
 		if err := a.ensure(n); err != nil {
@@ -392,6 +457,7 @@ func (a *app) giveUp(err error) error {
 
 // shutdown stops everything because the keeper says so.
 func (a *app) shutdown() error {
+	a.stopping = true
 	ctx, cancel := context.WithTimeout(context.Background(), keeperGrace)
 	defer cancel()
 	if err := a.runner.AckShutdown(ctx); err != nil {
@@ -402,18 +468,28 @@ func (a *app) shutdown() error {
 
 // stopAll stops every gateway and tells the keeper that all is down.
 func (a *app) stopAll(code int) error {
+	a.stopping = true
 	grace := a.fleet.LongestGrace() + shutdownSlack
 	a.log.Info("shutting down", "grace", grace.String())
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	go func() { // nothing can be stopped without a keeper
+		select {
+		case <-a.runner.Gone():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	a.fleet.Shutdown(ctx)
+	select {
+	case <-a.runner.Gone():
+		return engine.ErrGone // what runs is left to who takes the keeper's place
+	default:
+	}
 	a.leave()
 	last, cancel := context.WithTimeout(context.Background(), keeperGrace)
 	defer cancel()
-	if err := a.runner.Exit(last, code); err != nil && !errors.Is(err, engine.ErrGone) {
-		return err
-	}
-	return nil
+	return a.runner.Exit(last, code)
 }
 
 // leave lets go of the fleet.

@@ -125,6 +125,10 @@ func wireExit(x profile.Exit) api.Exit {
 	if x.Signal == "" && x.Code >= 0 {
 		w.Code = &x.Code
 	}
+	for _, s := range x.Strays {
+		w.Strays = append(w.Strays, api.Stray(s))
+	}
+	w.MoreStrays = x.MoreStrays
 	return w
 }
 

@@ -6,11 +6,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"hermes/api"
+	"hermes/client"
 	"hermes/internal/config"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
@@ -123,8 +125,30 @@ func TestInterrupted(t *testing.T) {
 	if got := e.run(ctx, []string{"version"}); got != fault.ExitOK {
 		t.Errorf("a command that did its work exits %d", got)
 	}
-	if got := e.finish(ctx, context.Canceled); got != exitInterrupted || b.Len() > 0 {
+	if got := e.finish(context.Canceled); got != exitInterrupted || b.Len() > 0 {
 		t.Errorf("exit status %d and %q", got, b.String())
+	}
+}
+
+// Many gateways at once would make many threads, which a pids limit counts; to
+// prepare for that costs a command about one gateway more than all it does.
+func TestThriftOfActions(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nobody needs to answer
+	for names, want := range map[string][]need{"a": nil, "a b": {manyThings}, "a b c": {manyThings}} {
+		e := testEnv(t)
+		var got []need
+		e.thrift = func(n need) { got = append(got, n) }
+		var all []profile.Name
+		for name := range strings.FieldsSeq(names) {
+			all = append(all, profile.Name(name))
+		}
+		if err := e.actOnEach(ctx, client.New("/none"), action{verb: "stop"}, all); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", names, err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: prepared for %v, not %v", names, got, want)
+		}
 	}
 }
 
@@ -132,6 +156,7 @@ func TestSpan(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59*time.Minute + 59*time.Second: "59m",
 		2*time.Hour + 30*time.Minute: "2h30m", 24 * time.Hour: "1d0h", 100 * time.Hour: "4d4h",
+		239 * time.Hour: "9d23h", 240 * time.Hour: "10d", 24 * 1000 * time.Hour: "1000d",
 	} {
 		if got := span(d); got != want {
 			t.Errorf("span(%s) = %q, want %q", d, got, want)

@@ -142,18 +142,25 @@ func (e *env) actOnEach(ctx context.Context, c *client.Client, a action, names [
 	}
 	began := e.now()
 	outcomes := make([]chan outcome, len(names))
-	var pending sync.WaitGroup
-	for i, name := range names {
-		outcomes[i] = make(chan outcome, 1)
-		pending.Go(func() {
-			res, err := perform(ctx, c, a, name)
-			if err == nil {
-				err = e.fellOver(a, res)
-			}
-			outcomes[i] <- outcome{res, err}
-		})
+	act := func(i int) {
+		res, err := perform(ctx, c, a, names[i])
+		if err == nil {
+			err = e.fellOver(a, res)
+		}
+		outcomes[i] <- outcome{res, err}
 	}
+	if len(names) > 1 {
+		e.expect(manyThings)
+	}
+	var pending sync.WaitGroup
 	defer pending.Wait()
+	for i := range names {
+		outcomes[i] = make(chan outcome, 1)
+		if i > 0 { // the first is waited for here in any case, on a stack that has grown already
+			pending.Go(func() { act(i) })
+		}
+	}
+	act(0)
 	failed := 0
 	for i, name := range names {
 		o := <-outcomes[i]

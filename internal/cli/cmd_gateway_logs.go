@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"hermes/internal/fault"
 	"hermes/internal/logfile"
@@ -48,53 +45,18 @@ func newGatewayLogsCmd(e *env) *cobra.Command {
 }
 
 func (e *env) logs(ctx context.Context, at place, name profile.Name, n int, follow bool) error {
-	dir := logDir(at.home, name)
-	var err error
-	if follow {
-		err = logfile.Follow(ctx, dir, n, e.logLine)
-	} else {
-		err = e.lastLogLines(dir, n)
-	}
+	r := logfile.Reading{Dir: logDir(at.home, name), Slot: name.Slot(), Lines: n, Follow: follow}
+	err := logfile.Show(ctx, r, func(line string) error {
+		e.printf("%s\n", line)
+		return e.out.err
+	})
 	switch {
 	case ctx.Err() != nil:
 		return nil //nolint:nilerr // told to end: that is how following ends
 	case errors.Is(err, fs.ErrNotExist):
 		return e.noLog(at, name)
-	case errors.Is(err, fs.ErrPermission):
-		return fault.Wrap(fault.Unreadable, err, "cannot read the log of %s", name.Slot()).
-			WithHint("run it as root, or as the owner of %s", dir)
-	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
-		return noDirectory(name, dir, err)
 	}
 	return err
-}
-
-// noDirectory is the error about a log that is not where it is kept: links are
-// not followed there.
-func noDirectory(name profile.Name, dir string, err error) error {
-	for _, path := range []string{dir, filepath.Join(dir, "current")} {
-		if st, lstatErr := os.Lstat(path); lstatErr == nil && st.Mode()&fs.ModeSymlink != 0 {
-			f := fault.New(fault.Unreadable, "cannot read the log of %s: %s is a symbolic link", name.Slot(), path)
-			f.Err = err
-			return f.WithHint("rm %s", path)
-		}
-	}
-	return fault.Wrap(fault.Unreadable, err, "cannot read the log of %s", name.Slot()).WithHint("ls -ld %s", dir)
-}
-
-func (e *env) lastLogLines(dir string, n int) error {
-	lines, err := logfile.Tail(dir, n)
-	for _, line := range lines {
-		if err := e.logLine(line); err != nil {
-			return err
-		}
-	}
-	return err
-}
-
-func (e *env) logLine(line string) error {
-	e.printf("%s\n", logfile.Printable(line))
-	return e.out.err
 }
 
 // noLog says why there is nothing to show.

@@ -31,14 +31,17 @@ func newGatewayRunCmd(e *env) *cobra.Command {
 			"gateway under the supervisor, from now on and after every boot, and waits: the gateway restarts on a\n" +
 			"crash, and the container lives on. --no-supervise, or HERMES_GATEWAY_NO_SUPERVISE=1, keeps it in the\n" +
 			"foreground: its exit code is then the command's.",
-		Args: takes(0, 0, ""),
+		Annotations: longLived(),
+		Args:        takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at, err := e.place()
 			if err != nil {
 				return err
 			}
+			ctx, stop := interruptible(cmd)
+			defer stop()
 			r := run{env: e, at: at, replace: replace}
-			return r.do(cmd.Context(), noSupervise)
+			return r.do(ctx, noSupervise)
 		},
 	}
 	cmd.Flags().BoolVar(&noSupervise, "no-supervise", false, "stay in the foreground whatever supervises this container")
@@ -164,8 +167,12 @@ func (r *run) redirect(ctx context.Context) {
 		return
 	}
 	if err == nil {
-		r.note("→ %s is now supervised by %s: it restarts on a crash and this command only waits; "+
-			"to run it in the foreground instead, use --no-supervise or HERMES_GATEWAY_NO_SUPERVISE=1\n", slot, r.manager)
+		beside := ""
+		if r.settings.Dashboard {
+			beside = "; the dashboard is supervised alongside"
+		}
+		r.note("→ %s is now supervised by %s: it restarts on a crash and this command only waits%s; "+
+			"to run it in the foreground instead, use --no-supervise or HERMES_GATEWAY_NO_SUPERVISE=1\n", slot, r.manager, beside)
 		return
 	}
 	r.render(err)

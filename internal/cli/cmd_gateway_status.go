@@ -45,22 +45,24 @@ func newGatewayStatusCmd(e *env) *cobra.Command {
 }
 
 func (e *env) statusOfAll(ctx context.Context, at place, asJSON bool) error {
-	fleet, err := e.fleet(ctx, at)
-	if err != nil {
-		return err
-	}
+	var well bool
 	if asJSON {
-		err = e.json(fleet)
+		var err error
+		if well, err = e.fleetJSON(ctx, at); err != nil {
+			return err
+		}
 	} else {
+		fleet, err := e.fleet(ctx, at)
+		if err != nil {
+			return err
+		}
 		e.fleetTable(fleet)
+		well = fleet.Down() == 0
 	}
-	down := slices.ContainsFunc(fleet.Gateways, func(g api.Gateway) bool {
-		return g.Intent == string(profile.Running) && g.State != string(profile.StateRunning)
-	})
-	if err == nil && down {
+	if !well {
 		return &exitError{fault.ExitNotRunning}
 	}
-	return err
+	return nil
 }
 
 func (e *env) statusOfOne(ctx context.Context, at place, name profile.Name, asJSON bool) error {
@@ -115,9 +117,35 @@ func (e *env) facts(g api.Gateway) {
 		fact("port", fmt.Sprint(g.Port))
 	}
 	fact("memory", bytes(g.MemoryBytes))
-	if g.LogLost > 0 {
-		fact("log lost", bytes(g.LogLost))
+	fact("log lost", e.logLost(g))
+	if g.StdoutLost > 0 {
+		fact("stdout lost", fmt.Sprintf("%d lines, the log has them", g.StdoutLost))
 	}
+}
+
+// logLost is what is not in the log, since when nothing was, and why; "" if
+// nothing is missing.
+func (e *env) logLost(g api.Gateway) string {
+	if g.LogLost == 0 {
+		return ""
+	}
+	text := bytes(g.LogLost)
+	if g.LogLostLines > 0 {
+		text += fmt.Sprintf(", %d lines", g.LogLostLines)
+	}
+	if age := e.age(g.LogLostAt); age != "" {
+		text += ", the last " + age + " ago"
+	}
+	if g.LogDropped > 0 {
+		text += ", " + bytes(g.LogDropped) + " of it while no engine ran"
+	}
+	if g.LogError != "" {
+		text += ": " + g.LogError
+	}
+	if g.LogError != "" && !g.LogFailing {
+		text += " (it is written again)"
+	}
+	return text
 }
 
 // intent is who wants what, and since when.
@@ -146,12 +174,13 @@ func newGatewayListCmd(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				_, err := e.fleetJSON(cmd.Context(), at)
+				return err
+			}
 			fleet, err := e.fleet(cmd.Context(), at)
 			if err != nil {
 				return err
-			}
-			if asJSON {
-				return e.json(fleet)
 			}
 			e.fleetTable(fleet)
 			return nil

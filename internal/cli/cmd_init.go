@@ -17,16 +17,21 @@ func newInitCmd(e *env) *cobra.Command {
 		Use:   "init [COMMAND…]",
 		Short: "Be a container's entry point: supervise, and run its command",
 		Long: "Boot the fleet and run the container's command: none, a hermes command or a program on PATH. Exits with the\n" +
-			"command's code. Hermes commands other than `up` and `gateway run` are carried out without booting anything.",
+			"command's code. Hermes commands other than `up`, `gateway run` and `dashboard` are carried out without booting anything.",
+		Annotations:        longLived(),
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			plan, err := e.planInit(words)
 			if err != nil {
 				return err
 			}
+			ctx, stop := interruptible(cmd)
+			defer stop()
 			if plan.client {
-				return exitWith(e.run(cmd.Context(), plan.words))
+				e.isInit = true
+				return exitWith(e.run(ctx, plan.words))
 			}
+			plan.request.stop = ctx.Done()
 			code, err := e.supervise(plan.request)
 			if err != nil {
 				return err
@@ -69,6 +74,13 @@ func (e *env) planInit(words []string) (initPlan, error) {
 			return initPlan{}, usage(cmd, "%s", err)
 		}
 		return e.runPlan(probe, cmd, words)
+	case cmd.CommandPath() == "hermes dashboard":
+		if err := cmd.ParseFlags(rest); err != nil {
+			return initPlan{}, usage(cmd, "%s", err)
+		}
+		if restart, _ := cmd.Flags().GetBool("restart"); !restart {
+			return e.dashboardPlan(probe, words)
+		}
 	}
 	return initPlan{client: true, words: words}, nil
 }
@@ -117,6 +129,26 @@ func (e *env) runPlan(probe *env, cmd *cobra.Command, words []string) (initPlan,
 	s.engine.mainPath = self
 	s.engine.command, s.engine.foreground = string(at.profile), foreground
 	s.zeroOnStop = !foreground
+	return plan, nil
+}
+
+// dashboardPlan is a container whose command is `dashboard`: it runs the one
+// there is, and no slot runs a second.
+func (e *env) dashboardPlan(probe *env, words []string) (initPlan, error) {
+	at, err := probe.place()
+	if err != nil {
+		return initPlan{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return initPlan{}, fault.Wrap(fault.Internal, err, "cannot find the hermes binary")
+	}
+	plan, err := e.bootPlan(append([]string{"hermes"}, words...))
+	if err != nil {
+		return initPlan{}, err
+	}
+	plan.request.home = at.home
+	plan.request.engine.mainPath, plan.request.engine.ownDashboard = self, true
 	return plan, nil
 }
 

@@ -23,12 +23,16 @@ func newUpCmd(e *env) *cobra.Command {
 		Short: "Supervise the home here, in the foreground",
 		Long: "Supervise every gateway of the home until SIGTERM or Ctrl-C. The profiles named get the intent running;\n" +
 			"all others come back as they were left.",
-		RunE: func(_ *cobra.Command, args []string) error {
+		Annotations: longLived(),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := e.upRequest(args)
 			if err != nil {
 				return err
 			}
 			s.engine.create, s.takeOver = create, takeOver
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			s.stop = ctx.Done()
 			code, err := e.supervise(s)
 			if err != nil {
 				return err

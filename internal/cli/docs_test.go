@@ -121,7 +121,7 @@ func flagTable(b *strings.Builder, flags *pflag.FlagSet) {
 func TestReadsHaveJSON(t *testing.T) {
 	root := newRootCmd(testEnv(t))
 	for _, path := range []string{
-		"status", "why", "health", "boot", "version", "gateway status", "gateway list", "profile list", "profile show",
+		"status", "why", "health", "boot", "doctor", "version", "gateway status", "gateway list", "profile list", "profile show",
 	} {
 		cmd, _, err := root.Find(strings.Fields(path))
 		if err != nil || cmd.Flags().Lookup("json") == nil {

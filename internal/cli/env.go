@@ -27,6 +27,11 @@ type env struct {
 	// exit status.
 	runGateway func(ctx context.Context, g GatewayRun) int
 
+	// isInit says that this command is carried out by `init`.
+	isInit bool
+	// thrift makes the process do with few threads; nil in a test's process.
+	thrift func(need)
+
 	flags globalFlags
 }
 

@@ -2,13 +2,16 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"hermes/api"
 	"hermes/client"
+	"hermes/internal/fault"
 	"hermes/internal/profile"
+	"hermes/internal/stray"
 )
 
 // fleet is every gateway of the home, from its supervisor or its files.
@@ -21,6 +24,34 @@ func (e *env) fleet(ctx context.Context, at place) (api.Fleet, error) {
 		return api.Fleet{}, err
 	}
 	return e.aloneFleet(at)
+}
+
+// fleetJSON prints the same as JSON and says whether all is well: whether every
+// gateway that is meant to run runs. What a supervisor sent is shown as it is.
+func (e *env) fleetJSON(ctx context.Context, at place) (well bool, err error) {
+	c, err := client.Find(at.home)
+	if client.IsNoSupervisor(err) {
+		fleet, err := e.aloneFleet(at)
+		if err != nil {
+			return false, err
+		}
+		return fleet.Down() == 0, e.json(fleet)
+	}
+	if err != nil {
+		return false, err
+	}
+	raw, down, err := c.FleetJSON(ctx)
+	if err != nil {
+		return false, err
+	}
+	if down < 0 { // an engine from before the header
+		var fleet api.Fleet
+		if err := json.Unmarshal(raw, &fleet); err != nil {
+			return false, fault.Wrap(fault.Internal, err, "cannot read the supervisor's answer")
+		}
+		down = fleet.Down()
+	}
+	return down == 0, e.indent(raw)
 }
 
 // fleetTable prints the gateways, one row each; the reason comes last because
@@ -49,6 +80,12 @@ func (e *env) remark(g api.Gateway) string {
 	}
 	if g.State == string(profile.StateBackoff) && g.NextRetryAt != nil {
 		parts = append(parts, "next retry "+e.until(g.NextRetryAt))
+	}
+	if g.LogLost > 0 {
+		parts = append(parts, "log lost "+bytes(g.LogLost))
+	}
+	if g.StdoutLost > 0 {
+		parts = append(parts, fmt.Sprintf("stdout lost %d lines", g.StdoutLost))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -86,6 +123,33 @@ func exitWords(x api.Exit) string {
 	}
 	if x.Reason != "" {
 		text += ": " + x.Reason
+	}
+	return text + strayWords(x)
+}
+
+// strayWords say what an exit had left.
+func strayWords(x api.Exit) string {
+	var ended, alive []string
+	for _, s := range x.Strays {
+		words := fmt.Sprintf("%s (pid %d)", s.Name, s.PID)
+		switch s.End {
+		case stray.Alive:
+			alive = append(alive, words)
+		case stray.Killed:
+			ended = append(ended, words+", killed")
+		default:
+			ended = append(ended, words)
+		}
+	}
+	if x.MoreStrays > 0 {
+		ended = append(ended, fmt.Sprintf("%d more", x.MoreStrays))
+	}
+	text := ""
+	if len(ended) > 0 {
+		text += "; ended what it left running: " + strings.Join(ended, ", ")
+	}
+	if len(alive) > 0 {
+		text += "; cannot end what it left running: " + strings.Join(alive, ", ")
 	}
 	return text
 }

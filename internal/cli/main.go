@@ -5,12 +5,12 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"hermes/internal/fault"
+	"hermes/internal/stray"
 )
 
 // exitInterrupted is what a shell reports for a program ended by Ctrl-C.
@@ -20,7 +20,11 @@ const exitInterrupted = 128 + int(unix.SIGINT)
 // It is the one switch between the binary's roles: under the name "init" it is
 // the container's entry point, else the first words of args choose.
 func Main(args []string, stdin *os.File, stdout, stderr io.Writer) int {
+	if len(args) > 1 && args[1] == stray.Command { // a helper of the engine's, which costs as little as can be
+		return stray.Main(args[2:], stdout, stderr)
+	}
 	e := newEnv(stdin, stdout, stderr)
+	e.thrift = beThrifty
 	return e.main(args)
 }
 
@@ -32,9 +36,7 @@ func (e *env) main(args []string) int {
 			words = append([]string{"init"}, words...)
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	defer stop()
-	code := e.run(ctx, words)
+	code := e.run(context.Background(), words)
 	if err := e.out.err; err != nil && code == fault.ExitOK && !errors.Is(err, unix.EPIPE) {
 		return e.render(fault.Wrap(fault.Internal, err, "cannot write the result"))
 	}
@@ -45,13 +47,13 @@ func (e *env) main(args []string) int {
 func (e *env) run(ctx context.Context, words []string) int {
 	root := newRootCmd(e)
 	root.SetArgs(words)
-	return e.finish(ctx, root.ExecuteContext(ctx))
+	return e.finish(root.ExecuteContext(ctx))
 }
 
 // finish renders how a command ended. One that was interrupted needs no
 // explanation.
-func (e *env) finish(ctx context.Context, err error) int {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+func (e *env) finish(err error) int {
+	if errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
 	return e.render(err)

@@ -20,6 +20,7 @@ func newRootCmd(e *env) *cobra.Command {
 		Args: e.noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			e.settle(cmd)
 			if cmd.Flags().Changed("home") && e.flags.home == "" { // of a variable that is not set
 				return usage(cmd, "--home is empty")
 			}
@@ -42,12 +43,16 @@ func newRootCmd(e *env) *cobra.Command {
 		newUpCmd(e),
 		newInitCmd(e),
 		newEngineCmd(e),
+		newKeeperCmd(e),
 		newProfileCmd(e),
 		newGatewayCmd(e),
 		newStatusCmd(e),
 		newWhyCmd(e),
+		newEventsCmd(e),
 		newHealthCmd(e),
 		newBootCmd(e),
+		newDoctorCmd(e),
+		newDashboardCmd(e),
 		newVersionCmd(e),
 	)
 	root.InitDefaultHelpCmd()

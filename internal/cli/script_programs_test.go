@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hermes/api"
+	"hermes/internal/event"
 	"hermes/internal/fault"
 	"hermes/internal/lease"
 	"hermes/internal/profile"
@@ -58,20 +59,25 @@ func lockholderMain() {
 	if len(os.Args) > 2 {
 		signal.Ignore(unix.SIGTERM)
 	}
-	waitForEnd()
+	waitForEnd("")
 }
 
-func waitForEnd() {
+// waitForEnd waits for a signal; once it would hear one it says so in the file
+// up of the profile, if that is not "".
+func waitForEnd(up string) {
 	end := make(chan os.Signal, 1)
 	if !signal.Ignored(unix.SIGTERM) {
 		signal.Notify(end, unix.SIGTERM)
 	}
 	signal.Notify(end, os.Interrupt)
+	if up != "" {
+		must(os.WriteFile(filepath.Join(os.Getenv("HERMES_HOME"), up), []byte("yes\n"), 0o600))
+	}
 	<-end
 }
 
 // agentMain prints its arguments and the variables a gateway is promised:
-// agent [exit CODE | wait | ARGS…].
+// agent [exit CODE | wait [FILE] | ARGS…].
 func agentMain() {
 	if len(os.Args) > 2 && os.Args[1] == "exit" {
 		var code int
@@ -80,7 +86,7 @@ func agentMain() {
 		os.Exit(code)
 	}
 	if len(os.Args) > 1 && os.Args[1] == "wait" {
-		waitForEnd()
+		waitForEnd(strings.Join(os.Args[2:], ""))
 		return
 	}
 	dir, err := os.Getwd()
@@ -106,8 +112,9 @@ type paperFleet struct {
 	Explain map[string]api.Why
 	Hints   []string // of every action
 	Ill     []api.Condition
-	Warning string // of every change of profiles
-	Silent  bool   // hold the lease and serve nothing
+	Events  []api.Event // that happen first, a second after another
+	Warning string      // of every change of profiles
+	Silent  bool        // hold the lease and serve nothing
 }
 
 // supervisorMain serves the control API of $HERMES_HOME: supervisor FILE
@@ -136,6 +143,13 @@ func supervisorMain() {
 	}
 	rec := lease.Self(time.Now())
 	rec.Socket, rec.Manager = socket, p.fleet.Now.Manager
+	events := event.Open(event.Options{Home: home})
+	defer events.Close()
+	for i, e := range p.fleet.Events {
+		e.At = time.Date(2026, 11, 23, 10, 0, i, 1_000_000, time.UTC)
+		events.Emit(e)
+	}
+	events.Flush()
 	held, err := lease.Take(home, rec, lease.TakeOptions{})
 	must(err)
 	defer func() { _ = held.Release() }()
@@ -154,7 +168,7 @@ func supervisorMain() {
 		}()
 	}
 	must(server.New(server.Options{
-		Listener: listener, Fleet: p, Operator: p, Profiles: p, Planner: p,
+		Listener: listener, Fleet: p, Operator: p, Profiles: p, Planner: p, Events: events,
 		Allowed: func(uint32) bool { return true }, Logger: slog.New(slog.DiscardHandler),
 	}).Run(ctx))
 }
@@ -246,6 +260,18 @@ func (p *paper) act(ctx context.Context, verb string, name profile.Name, r serve
 		}
 	}
 	return api.ActionResult{Gateway: g, Hints: p.fleet.Hints}, nil
+}
+
+func (p *paper) RestartDashboard(_ context.Context, r server.Request) (api.Dashboard, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.fleet.Now.Dashboard
+	if d == nil {
+		return api.Dashboard{}, fault.New(fault.DashboardOff, "the supervisor runs no dashboard").WithHint("hermes dashboard")
+	}
+	fmt.Fprintf(p.journal, "restart dashboard by %q timeout=%s\n", r.By, r.Timeout)
+	d.State, d.PID, d.Reason = "running", 4242, ""
+	return *d, nil
 }
 
 func (p *paper) All(ctx context.Context, action string, r server.Request, each func(api.ActionResult)) error {

@@ -112,7 +112,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 	{regexp.MustCompile(`ready in \d+\.\ds`), "ready in Xs"},
 	{regexp.MustCompile(`\b\d{1,2}s ago`), "Xs ago"},
-	{regexp.MustCompile(`\b\d+d\d+h\b`), "AGE"},
+	{regexp.MustCompile(`\b\d+d(\d+h)?\b`), "AGE"},
 }
 
 // whole compares all of the last command's stdout or stderr with a file, ""

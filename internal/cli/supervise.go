@@ -3,21 +3,21 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"hermes/internal/condition"
 	"hermes/internal/config"
 	"hermes/internal/fault"
 	"hermes/internal/keeper"
 	"hermes/internal/lease"
+	"hermes/internal/process"
 	"hermes/internal/profile"
 	"hermes/internal/runtimedir"
+	"hermes/internal/slotlock"
 	"hermes/internal/store"
 )
 
@@ -29,18 +29,13 @@ type superviseRequest struct {
 	// zeroOnStop: the main program is our heartbeat, and being told to stop is
 	// no failure of it.
 	zeroOnStop bool
+	stop       <-chan struct{} // closed when this process is told to stop
 }
 
 // supervise makes this process the keeper of a home and returns its exit
 // status once everything is down.
 func (e *env) supervise(s superviseRequest) (int, error) {
-	home, err := store.Create(s.home)
-	if err != nil {
-		return 0, err
-	}
-	err = e.checkRequest(home, s)
-	s.home = home.Path()
-	home.Close()
+	facts, err := e.checkHome(&s)
 	if err != nil {
 		return 0, err
 	}
@@ -51,30 +46,58 @@ func (e *env) supervise(s superviseRequest) (int, error) {
 	rec := lease.Self(e.now())
 	rec.Manager = s.engine.manager
 	earlier, _, _ := lease.Read(s.home) // none, or torn: nothing is known of it
-	held, err := lease.Take(s.home, rec, lease.TakeOptions{TakeOver: s.takeOver})
+	held, err := takeLease(s.home, rec, s.takeOver)
 	if err != nil {
 		return 0, leaseFault(s.home, err)
 	}
-	runtime, listener, err := e.prepareRuntime(s.home, earlier, held)
+	runtime, refused, listener, err := e.prepareRuntime(s.home, earlier, held)
 	if err != nil {
 		return 0, errors.Join(err, held.Release())
 	}
 	s.engine.home, s.engine.runtime = s.home, runtime
-	id := e.fleetIdentity(s.home, s.engine.container)
-	e.printBoot(s, id)
-	code := keeper.Run(keeper.Options{
+	e.printBoot(s)
+	e.printConditions(condition.Check(e.withRuntime(facts, runtime, refused)))
+	return e.keep(held, keeper.Options{
 		Runtime:        runtime,
 		EngineArgv:     append([]string{self}, s.engine.args()...),
-		EngineEnv:      e.environ,
 		Listener:       listener,
-		Lease:          held.FD(),
 		MainZeroOnStop: s.zeroOnStop,
-		Stderr:         e.err,
-	})
+		Stop:           s.stop,
+		Renew:          keeperArgs(self, s.home),
+	}), nil
+}
+
+// keep is the keeper of the home that is held until everything is down.
+func (e *env) keep(held *lease.Lease, o keeper.Options) int {
+	o.EngineEnv, o.Lease, o.Stderr = e.environ, held.FD(), e.err
+	code := keeper.Run(o)
 	if err := held.Release(); err != nil {
 		fmt.Fprintf(e.err, "hermes: the lease was not released in order: %v\n", err)
 	}
-	return code, nil
+	return code
+}
+
+// checkHome makes the home and finds out whether it, the machine and the
+// request are such that a supervisor can work.
+func (e *env) checkHome(s *superviseRequest) (condition.Facts, error) {
+	home, trouble := store.Create(s.home)
+	if trouble == nil {
+		defer home.Close()
+		s.home = home.Path()
+		trouble = home.CheckWritable()
+	}
+	wanted := s.engine.wanted
+	if s.engine.command != "" {
+		wanted = append(slices.Clone(wanted), profile.Name(s.engine.command))
+	}
+	facts := e.survey(s.home, os.Getpid(), s.engine.container, wanted)
+	if err := refusal(condition.Check(withTrouble(facts, trouble)), trouble); err != nil {
+		return facts, err
+	}
+	if trouble != nil {
+		return facts, trouble
+	}
+	return facts, e.checkRequest(home, *s)
 }
 
 // checkRequest refuses what an engine could only fail at again and again.
@@ -82,9 +105,6 @@ func (e *env) checkRequest(home *store.Home, s superviseRequest) error {
 	if e.settings.Engine != config.EngineNative {
 		return fault.New(fault.Usage, "cannot supervise with HERMES_ENGINE=%s: this hermes has the engine native only", e.settings.Engine).
 			WithHint("unset HERMES_ENGINE")
-	}
-	if err := home.CheckWritable(); err != nil {
-		return err
 	}
 	for _, n := range s.engine.wanted {
 		p, err := home.Profile(n)
@@ -102,30 +122,58 @@ func (e *env) checkRequest(home *store.Home, s superviseRequest) error {
 
 // prepareRuntime finds the runtime directory, ends what an earlier supervisor
 // of the home left running, binds the control socket and publishes its path.
-func (e *env) prepareRuntime(home string, earlier lease.Record, held *lease.Lease) (dir string, listener int, err error) {
-	candidates := runtimedir.Candidates(e.settings.RuntimeDir, e.settings.XDGRuntimeDir, os.Getuid())
-	dir, err = runtimedir.Choose(home, candidates...)
+func (e *env) prepareRuntime(home string, earlier lease.Record, held *lease.Lease) (dir string, refused []runtimedir.Attempt, listener int, err error) {
+	dir, refused, err = runtimedir.Choose(home, e.candidates()...)
 	if err != nil {
-		return "", -1, fault.Wrap(fault.RuntimeUnusable, err, "cannot supervise %s", home).
+		return "", nil, -1, fault.Wrap(fault.RuntimeUnusable, err, "cannot supervise %s", home).
 			WithHint("set HERMES_RUNTIME_DIR to a directory this user can write, on a local file system")
 	}
 	if _, err := runtimedir.Lock(dir); err != nil { // held until this process ends
-		return "", -1, fault.Wrap(fault.HomeHeld, err, "cannot supervise %s", home).
+		return "", nil, -1, fault.Wrap(fault.HomeHeld, err, "cannot supervise %s", home).
 			WithHint("end that supervisor first, or set HERMES_RUNTIME_DIR to another directory")
 	}
 	if err := e.sweep(home, earlier, dir); err != nil {
-		return "", -1, err
+		return "", nil, -1, err
 	}
 	listener, socket, err := runtimedir.Listen(dir)
 	if err != nil {
-		return "", -1, fault.Wrap(fault.RuntimeUnusable, err, "cannot supervise %s", home)
+		return "", nil, -1, fault.Wrap(fault.RuntimeUnusable, err, "cannot supervise %s", home)
 	}
 	rec := held.Record()
 	rec.Socket = socket
 	if err := held.Update(rec); err != nil {
-		return "", -1, fault.Wrap(fault.HomeUnusable, err, "cannot supervise %s", home)
+		return "", nil, -1, fault.Wrap(fault.HomeUnusable, err, "cannot supervise %s", home)
 	}
-	return dir, listener, nil
+	return dir, refused, listener, nil
+}
+
+// A holder that was killed may have left processes that are about to end, or an
+// engine that is about to take its place: lastBreath is what they are given.
+const (
+	lastBreath     = 2 * time.Second
+	lastBreathPoll = 10 * time.Millisecond
+)
+
+// takeLease takes the lease of a home. It waits for nobody who lives.
+func takeLease(home string, rec lease.Record, takeOver bool) (*lease.Lease, error) {
+	tick := time.NewTicker(lastBreathPoll)
+	defer tick.Stop()
+	for began := time.Now(); ; <-tick.C {
+		held, err := lease.Take(home, rec, lease.TakeOptions{TakeOver: takeOver})
+		h, isHeld := errors.AsType[*lease.HeldError](err)
+		if !isHeld || time.Since(began) > lastBreath || !dead(h.Record, rec) {
+			return held, err
+		}
+	}
+}
+
+// dead reports whether the process on record is known to have ended, here.
+func dead(holder, self lease.Record) bool {
+	if holder.PID == 0 || holder.BootID != self.BootID || holder.PIDNamespace != self.PIDNamespace {
+		return false
+	}
+	st, err := process.ReadStat(holder.PID)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && st.State == 'Z'
 }
 
 // leaseFault renders a home that cannot be had.
@@ -161,15 +209,19 @@ func (e *env) sweep(home string, earlier lease.Record, dir string) error {
 	}
 	for _, d := range dirs {
 		swept, err := keeper.Sweep(d)
-		for _, k := range swept {
-			fmt.Fprintf(e.err, "hermes: ended what an earlier supervisor left running: %s (pid %v)\n", k.Slot, k.PIDs)
-		}
+		e.printSwept(swept)
 		if err != nil {
 			return fault.Wrap(fault.GatewayHeld, err, "cannot supervise %s", home).
 				WithHint("end the process named, then try again")
 		}
 	}
 	return nil
+}
+
+func (e *env) printSwept(swept []slotlock.Swept) {
+	for _, k := range swept {
+		fmt.Fprintf(e.err, "hermes: ended what an earlier supervisor left running: %s (pid %v)\n", k.Slot, k.PIDs)
+	}
 }
 
 // endHint says how the holder of a home is ended. Its pid means nothing in
@@ -185,42 +237,11 @@ func endHint(holder lease.Record) string {
 	return fmt.Sprintf("use that one, or end pid %d on host %s", holder.PID, holder.Host)
 }
 
-// fleetIdentity decides who gateways run as.
-func (e *env) fleetIdentity(home string, container bool) config.Identity {
-	at := config.Situation{
-		CallerUID: uint32(os.Geteuid()), CallerGID: uint32(os.Getegid()),
-		Container: container, Init: container,
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(home, &st); err == nil {
-		at.HomeUID, at.HomeGID = st.Uid, st.Gid
-	}
-	return e.settings.Identity(at)
-}
-
-func (e *env) printBoot(s superviseRequest, id config.Identity) {
+// printBoot tells what was decided.
+func (e *env) printBoot(s superviseRequest) {
+	id := e.fleetIdentity(s.home, s.engine.container)
 	fmt.Fprintf(e.err, "hermes %s: home %s, gateways run as uid %d gid %d (%s), engine native\n",
 		e.build.Version, s.home, id.UID, id.GID, id.Source)
-	if id.Warning != "" {
-		fmt.Fprintf(e.err, "warning: %s\n", id.Warning)
-	}
-	if s.engine.container {
-		warnForeignInit(e.err, "/etc/cont-init.d")
-	}
-}
-
-// warnForeignInit names scripts of another init that do not run here.
-func warnForeignInit(w io.Writer, dir string) {
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) == 0 {
-		return
-	}
-	var names []string
-	for _, entry := range entries {
-		names = append(names, entry.Name())
-	}
-	fmt.Fprintf(w, "warning: scripts of another init in %s are not run: %s\nhint: run them from the container's command, or in an init container\n",
-		dir, strings.Join(names, ", "))
 }
 
 // exitWith is the error of a command whose exit status another process chose.

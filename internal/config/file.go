@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -18,6 +17,8 @@ const MaxFileSize = 1 << 20
 type File struct {
 	Gateway Gateway
 	Model   Model
+	// Said are the keys of `gateway:` that the file has.
+	Said []string
 	// Warnings are sentences, each naming path and line, about what is there
 	// and has no effect.
 	Warnings []string
@@ -39,7 +40,7 @@ func ParseFile(path string, data []byte) (File, error) {
 	}
 	model := reader{path: path}
 	if gateway := r.section(root, "gateway"); gateway != nil {
-		r.gateway(gateway, &f.Gateway)
+		r.gateway(gateway, &f)
 	}
 	if m := model.section(root, "model"); m != nil {
 		model.model(m, &f.Model)
@@ -220,4 +221,17 @@ func isNull(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
-var hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+// isHostName says whether s is letters, digits, dots and dashes between two of
+// the former. Every command would compile a pattern for it.
+func isHostName(s string) bool {
+	alphanumeric := func(c byte) bool { return c-'0' < 10 || (c|0x20)-'a' < 26 }
+	if s == "" || !alphanumeric(s[0]) || !alphanumeric(s[len(s)-1]) {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if !alphanumeric(c) && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return true
+}

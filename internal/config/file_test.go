@@ -84,10 +84,18 @@ func TestParseFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			got.Said = nil // TestSaid
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestSaid(t *testing.T) {
+	got, err := config.ParseFile("/h/config.yaml", []byte("model: {name: x}\ngateway:\n  restart: always\n  platforms: {}\n  port: auto\n"))
+	if diff := cmp.Diff([]string{"restart", "port"}, got.Said); diff != "" || err != nil {
+		t.Error(diff, err)
 	}
 }
 

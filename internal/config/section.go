@@ -60,8 +60,12 @@ func ownVariables() []string {
 	}
 }
 
-func (r *reader) gateway(n *yaml.Node, g *Gateway) {
+func (r *reader) gateway(n *yaml.Node, f *File) {
+	g := &f.Gateway
 	r.mapping(n, "gateway", func(key string, k, v *yaml.Node) {
+		if slices.Contains(gatewayKeys(), key) {
+			f.Said = append(f.Said, key)
+		}
 		switch name := "gateway." + key; key {
 		case "command":
 			g.Command = r.command(v)
@@ -159,7 +163,7 @@ func (r *reader) host(n *yaml.Node, key string, to *string) {
 	if !ok {
 		return
 	}
-	if _, err := netip.ParseAddr(text); err != nil && !hostPattern.MatchString(text) {
+	if _, err := netip.ParseAddr(text); err != nil && !isHostName(text) {
 		r.errorf(n, "%s: %q is neither an address nor a host name", key, clip(text))
 		return
 	}

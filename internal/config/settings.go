@@ -22,12 +22,6 @@ const (
 	LogJSON  = "json"
 )
 
-// Where the dashboard listens unless told otherwise.
-const (
-	DefaultDashboardHost = "127.0.0.1"
-	DefaultDashboardPort = 9119
-)
-
 // The engines.
 const (
 	EngineNative = "native"
@@ -63,9 +57,13 @@ type Settings struct {
 	// S6SupervisedChild says that HERMES_S6_SUPERVISED_CHILD has a value.
 	S6SupervisedChild bool
 
-	Dashboard     bool   // HERMES_DASHBOARD ∈ {1, true, yes}, any case
-	DashboardHost string // $HERMES_DASHBOARD_HOST
-	DashboardPort int    // $HERMES_DASHBOARD_PORT
+	// HTTPAddr is $HERMES_HTTP_ADDR, host:port or :port: where the engine tells
+	// how the fleet is; "" for nowhere.
+	HTTPAddr string
+
+	// Dashboard is HERMES_DASHBOARD ∈ {1, true, yes}, any case. See
+	// [DashboardFrom] for the rest of it.
+	Dashboard bool
 
 	// APIServerHost, APIServerPort and APIServerKey are the variables of that
 	// name; said for a whole container, the port is meant for the default
@@ -98,13 +96,7 @@ const maxID = 1<<32 - 2
 // [os.Environ]. The error lists every wrong variable; the settings are usable
 // beside it, with the defaults in the place of what was wrong.
 func FromEnviron(environ []string) (Settings, error) {
-	e := environment{values: make(map[string]string, len(environ))}
-	for _, entry := range environ {
-		k, v, _ := strings.Cut(entry, "=")
-		if _, seen := e.values[k]; !seen { // as os.Getenv: the first counts
-			e.values[k] = v
-		}
-	}
+	e := newEnvironment(environ)
 	s := Settings{
 		RuntimeDir:        e.path("HERMES_RUNTIME_DIR"),
 		XDGRuntimeDir:     e.path("XDG_RUNTIME_DIR"),
@@ -118,9 +110,8 @@ func FromEnviron(environ []string) (Settings, error) {
 		NoSupervise:       Truthy(e.values["HERMES_GATEWAY_NO_SUPERVISE"]),
 		SupervisedChild:   e.values["HERMES_SUPERVISED_CHILD"],
 		S6SupervisedChild: e.values["HERMES_S6_SUPERVISED_CHILD"] != "",
+		HTTPAddr:          e.address("HERMES_HTTP_ADDR"),
 		Dashboard:         Truthy(e.values["HERMES_DASHBOARD"]),
-		DashboardHost:     e.text("HERMES_DASHBOARD_HOST", DefaultDashboardHost),
-		DashboardPort:     e.integer("HERMES_DASHBOARD_PORT", DefaultDashboardPort, maxPort),
 		APIServerHost:     e.values["API_SERVER_HOST"],
 		APIServerPort:     e.integer("API_SERVER_PORT", 0, maxPort),
 		APIServerKey:      Secret(e.values["API_SERVER_KEY"]),
@@ -165,6 +156,17 @@ func Truthy(s string) bool {
 type environment struct {
 	values   map[string]string
 	problems problems
+}
+
+func newEnvironment(environ []string) environment {
+	e := environment{values: make(map[string]string, len(environ))}
+	for _, entry := range environ {
+		k, v, _ := strings.Cut(entry, "=")
+		if _, seen := e.values[k]; !seen { // as os.Getenv: the first counts
+			e.values[k] = v
+		}
+	}
+	return e
 }
 
 func (e *environment) text(key, fallback string) string {
@@ -217,6 +219,20 @@ func (e *environment) integer(key string, fallback, limit int) int {
 		return fallback
 	}
 	return n
+}
+
+// address is host:port or :port. Whether the host is one of this machine's is
+// for the kernel to say.
+func (e *environment) address(key string) string {
+	v := e.values[key]
+	if v == "" {
+		return ""
+	}
+	if err := checkAddress(v); err != nil {
+		e.problems.add("%s: %v", key, err)
+		return ""
+	}
+	return v
 }
 
 func (e *environment) timeout(key string, fallback time.Duration) time.Duration {

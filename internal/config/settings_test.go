@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +22,6 @@ import (
 func defaults() config.Settings {
 	return config.Settings{
 		Engine: "native", StartParallel: 2 * runtime.GOMAXPROCS(0), StopTimeout: 8 * time.Second, LogFormat: "plain",
-		DashboardHost: "127.0.0.1", DashboardPort: 9119,
 	}
 }
 
@@ -49,7 +50,7 @@ func TestFromEnviron(t *testing.T) {
 			s.UID = config.IDSetting{ID: 0, Variable: "HERMES_UID"}
 			s.GID = config.IDSetting{ID: 100, Variable: "PGID"}
 		}},
-		{"empty is unset", []string{"HERMES_UID=", "PUID=5", "HERMES_STOP_TIMEOUT=", "HERMES_S6_SUPERVISED_CHILD=", "HERMES_GATEWAY_COMMAND="}, func(s *config.Settings) {
+		{"empty is unset", []string{"HERMES_UID=", "PUID=5", "HERMES_STOP_TIMEOUT=", "HERMES_S6_SUPERVISED_CHILD=", "HERMES_GATEWAY_COMMAND=", "HERMES_HTTP_ADDR="}, func(s *config.Settings) {
 			s.UID = config.IDSetting{ID: 5, Variable: "PUID"}
 		}},
 		{"the first counts", []string{"PUID=1", "PUID=2"}, func(s *config.Settings) { s.UID = config.IDSetting{ID: 1, Variable: "PUID"} }},
@@ -61,9 +62,7 @@ func TestFromEnviron(t *testing.T) {
 		{"gates", []string{"HERMES_GATEWAY_NO_SUPERVISE=YES", "HERMES_SUPERVISED_CHILD=coder", "HERMES_S6_SUPERVISED_CHILD=0"}, func(s *config.Settings) {
 			s.NoSupervise, s.SupervisedChild, s.S6SupervisedChild = true, "coder", true
 		}},
-		{"dashboard", []string{"HERMES_DASHBOARD=True", "HERMES_DASHBOARD_HOST=::1", "HERMES_DASHBOARD_PORT=80"}, func(s *config.Settings) {
-			s.Dashboard, s.DashboardHost, s.DashboardPort = true, "::1", 80
-		}},
+		{"dashboard", []string{"HERMES_DASHBOARD=True", "HERMES_DASHBOARD_PORT=wrong"}, func(s *config.Settings) { s.Dashboard = true }},
 		{"the rest", []string{"API_SERVER_HOST=0.0.0.0", "API_SERVER_PORT=8642", "API_SERVER_KEY=k", "NOTIFY_SOCKET=/n", "HERMES_RUNTIME_DIR=/r", "XDG_RUNTIME_DIR=/x"}, func(s *config.Settings) {
 			s.APIServerHost, s.APIServerPort, s.APIServerKey, s.NotifySocket = "0.0.0.0", 8642, "k", "/n"
 			s.RuntimeDir, s.XDGRuntimeDir = "/r", "/x"
@@ -88,7 +87,7 @@ func TestFromEnvironReportsEverything(t *testing.T) {
 	bad := map[string]string{
 		"HERMES_HOME": "~/.hermes", "HERMES_UID": "hermes", "HERMES_GID": "4294967295", "HERMES_START_PARALLEL": "0",
 		"HERMES_STOP_TIMEOUT": "-1s", "HERMES_LOG_FORMAT": "xml", "HERMES_GATEWAY_COMMAND": "a | b",
-		"HERMES_DASHBOARD_PORT": "70000", "API_SERVER_PORT": "http", "HERMES_ENGINE": "runit",
+		"API_SERVER_PORT": "http", "HERMES_ENGINE": "runit", "HERMES_HTTP_ADDR": "localhost",
 	}
 	var environ []string
 	for k, v := range bad {
@@ -109,6 +108,47 @@ func TestFromEnvironReportsEverything(t *testing.T) {
 	if diff := cmp.Diff(defaults(), s); diff != "" {
 		t.Errorf("settings beside an error: %s", diff)
 	}
+}
+
+func TestHTTPAddr(t *testing.T) {
+	for _, good := range []string{":1", ":65535", "0.0.0.0:9120", "[::]:9120", "[fe80::1%eth0]:9120", "localhost:9120", "my-host_1.example.org:9120"} {
+		if s, err := config.FromEnviron([]string{"HERMES_HTTP_ADDR=" + good}); err != nil || s.HTTPAddr != good {
+			t.Errorf("%q: %q, %v", good, s.HTTPAddr, err)
+		}
+	}
+	for bad, says := range map[string]string{
+		"9120": "such as", "localhost": "such as", "127.0.0.1": "such as", "::1:9120": "such as", ":": "port", ":0": "port", ":65536": "port",
+		":+80": "port", ":http": "port", "localhost:": "port", "http://localhost:9120": "such as", "a b:9120": "name of a host", "a/b:9120": "name of a host",
+		"unix:/run/x": "port", "\x00:9120": "name of a host",
+	} {
+		s, err := config.FromEnviron([]string{"HERMES_HTTP_ADDR=" + bad})
+		if err == nil || !strings.HasPrefix(err.Error(), "HERMES_HTTP_ADDR: ") || !strings.Contains(err.Error(), says) || s.HTTPAddr != "" {
+			t.Errorf("%q: %q, %v", bad, s.HTTPAddr, err)
+		}
+	}
+}
+
+func FuzzHTTPAddr(f *testing.F) {
+	for _, seed := range []string{":9120", "[::1]:9120", "localhost:9120", "[::1%lo]:1", "::1:1", "a\nb:1", ":+1", ":01", "[]:1", "[:1", "\xff:1", "%:1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		s, err := config.FromEnviron([]string{"HERMES_HTTP_ADDR=" + value})
+		switch {
+		case err != nil:
+			if s.HTTPAddr != "" || fault.CodeOf(err) != fault.InvalidConfig || !strings.HasPrefix(err.Error(), "HERMES_HTTP_ADDR: ") ||
+				strings.ContainsAny(err.Error(), "\n\x00\x1b") || len(err.Error()) > 600 {
+				t.Errorf("%q: %q, %q", value, s.HTTPAddr, err)
+			}
+		case s.HTTPAddr != value:
+			t.Errorf("%q became %q", value, s.HTTPAddr)
+		case value != "":
+			_, number, err := net.SplitHostPort(value)
+			if port, portErr := strconv.ParseUint(number, 10, 16); err != nil || portErr != nil || port == 0 {
+				t.Errorf("%q was taken: %v, %v", value, err, portErr)
+			}
+		}
+	})
 }
 
 func TestTruthy(t *testing.T) {

@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +36,28 @@ func parsePort(s string) (int, error) {
 		return 0, fmt.Errorf("%q is not a port: a number from 1 to %d, or auto", clip(s), maxPort)
 	}
 	return n, nil
+}
+
+// checkAddress checks host:port or :port, where the host is a name or an IP
+// address, an IPv6 one in brackets.
+func checkAddress(s string) error {
+	host, number, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("%q is not an address such as 127.0.0.1:9120, [::1]:9120 or :9120", clip(s))
+	}
+	if n, err := strconv.Atoi(number); err != nil || n < 1 || n > maxPort || number[0] == '+' {
+		return fmt.Errorf("%q: the port %q is not a number from 1 to %d", clip(s), clip(number), maxPort)
+	}
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		return nil
+	}
+	odd := strings.IndexFunc(host, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-' && r != '.' && r != '_'
+	})
+	if odd >= 0 {
+		return fmt.Errorf("%q: %q is neither an IP address nor the name of a host", clip(s), clip(host))
+	}
+	return nil
 }
 
 // parseSize reads a number of bytes, with a unit of 1000s (KB, MB, GB) or

@@ -34,6 +34,7 @@ const (
 	PortTaken            Code = "port_taken"
 	Unreadable           Code = "unreadable"        // a file the gateway needs cannot be read
 	ProgramNotFound      Code = "program_not_found" // init: neither a hermes command nor a program
+	DashboardOff         Code = "dashboard_off"     // the supervisor runs no dashboard
 	Shutdown             Code = "shutting_down"
 	Internal             Code = "internal"
 )
@@ -105,7 +106,7 @@ func (c Code) HTTPStatus() int {
 	switch c {
 	case Usage, InvalidName, InvalidConfig:
 		return http.StatusBadRequest
-	case GatewayNotRegistered:
+	case GatewayNotRegistered, DashboardOff:
 		return http.StatusNotFound
 	case ProfileExists, HomeHeld, GatewayHeld, PortTaken, GatewayFailed, Unreadable:
 		return http.StatusConflict

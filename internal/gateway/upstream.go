@@ -3,6 +3,8 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -54,6 +56,9 @@ func newUpstream(base, model string, key config.Secret, soul string) (*upstream,
 		MaxIdleConnsPerHost: keptConnections,
 		IdleConnTimeout:     idleTimeout,
 		DisableCompression:  true, // a compressor may sit on a delta
+	}
+	if u.Scheme == "https" {
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots(x509.SystemCertPool())}
 	}
 	return &upstream{
 		url: u.JoinPath("chat", "completions").String(), host: u.Host, model: model, key: key, soul: soul,

@@ -15,7 +15,6 @@ const (
 	// backlogMax is how many bytes are kept for one run; what comes later is
 	// counted and discarded.
 	backlogMax = 1 << 20
-	backlogDir = "backlog"
 	drainChunk = 64 << 10 // a pipe's capacity
 )
 
@@ -33,10 +32,8 @@ type drain struct {
 func (k *keeper) startDrain(after time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	select {
-	case <-k.over:
+	if closed(k.over) {
 		return // there would be nobody to stop it
-	default:
 	}
 	if k.drain != nil {
 		if after == 0 {
@@ -93,10 +90,8 @@ func (d *drain) run(k *keeper, after time.Duration) {
 			k.say("cannot wait for the output of gateways: %v", err)
 			return
 		}
-		select {
-		case <-d.stop:
+		if closed(d.stop) {
 			return
-		default:
 		}
 		_, _ = unix.Read(d.wake, buf[:8])
 		for i, r := range runs {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,27 @@ func TestLogsAreKeptWhileTheEngineIsAway(t *testing.T) {
 	}
 }
 
+// An engine that is replaced at once reads the pipe itself, from where the last
+// one stopped.
+func TestAShortAbsenceLeavesThePipesAlone(t *testing.T) {
+	t.Parallel()
+	f := start(t, enginetest.KeeperOptions{})
+	f.spawn(f.sh("a", 1, "until [ -e go ]; do sleep 0.01; done; echo said; echo >done; exec sleep 1000"))
+	f.killEngine()
+	if err := os.WriteFile(filepath.Join(f.dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.file("done")
+	f.connect()
+	r := f.runs()["a"]
+	if r.LogBacklog != "" || r.LogDropped != 0 {
+		t.Errorf("a has the backlog %q, %d bytes dropped", r.LogBacklog, r.LogDropped)
+	}
+	if got := enginetest.ReadDatagram(t, r.Log); got != "said\n" {
+		t.Errorf("its pipe has %q", got)
+	}
+}
+
 func TestEngineFallsBackToThePinnedBinary(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "engine")
@@ -164,6 +186,59 @@ func TestEngineFallsBackToThePinnedBinary(t *testing.T) {
 	if said() != 1 {
 		t.Errorf("the repaired path was not used:\n%s", f.Output())
 	}
+}
+
+// program is an executable script.
+func program(t *testing.T, script string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// An engine that lives and does not greet is none: it is killed, and after
+// three of them the keeper starts the binary it runs itself.
+func TestAnEngineThatSaysNothingIsKilledAndReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := program(t, "echo $$ >>"+dir+"/pids; exec sleep 1000")
+	f := start(t, enginetest.KeeperOptions{EnginePath: path, UpWithin: 500 * time.Millisecond})
+	b, err := os.ReadFile(filepath.Join(dir, "pids"))
+	pids := strings.Fields(string(b))
+	if err != nil || len(pids) != 3 {
+		t.Errorf("engines that said nothing are %q (%v), want three", b, err)
+	}
+	for _, pid := range pids {
+		if n, err := strconv.Atoi(pid); err != nil || alive(n) {
+			t.Errorf("engine %s lives (%v)", pid, err)
+		}
+	}
+	if out := f.Output(); strings.Count(out, "(signal: SIGKILL), starting it again") != 3 || strings.Count(out, "3 attempts failed") != 1 {
+		t.Errorf("the keeper said:\n%s", out)
+	}
+	f.stays("a", 1)
+}
+
+// The binary's file system is dead: each exec of it holds a P of the keeper for
+// as long as it hangs, so there must not be ever more of them.
+func TestAnEngineWhoseExecHangsIsReplaced(t *testing.T) {
+	t.Parallel()
+	path, _ := hangingProgram(t)
+	f := start(t, enginetest.KeeperOptions{EnginePath: path, UpWithin: 500 * time.Millisecond})
+	a := f.stays("a", 1)
+	for range 10 {
+		f.killEngine()
+		f.connect()
+	}
+	if n := len(enginetest.Processes(t, f.PID)); n > 2+3 {
+		t.Errorf("the keeper has %d children, want an engine, a run, and three that hang", n)
+	}
+	if r := f.runs()["a"]; r.PID != a.PID || r.Exit != nil {
+		t.Errorf("a is %+v", r)
+	}
+	f.stays("b", 1)
 }
 
 func TestEngineIsReplacedAtOnce(t *testing.T) {

@@ -4,30 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/process"
+	"hermes/internal/wire"
 )
-
-// slowFork is when the next fork stops waiting for the one before it. Forks
-// take turns because a child holds a copy of every descriptor until it has
-// exec'd: a pipe made meanwhile would stay open in it. A fork takes 0.5 ms; one
-// that takes this long is hung, and costs the others this much, once.
-const slowFork = 20 * time.Millisecond
-
-// takeTurn waits for the turn to fork. The turn is handed on by giveBack,
-// which may be called again, or after slowFork.
-func (k *keeper) takeTurn() (giveBack func()) {
-	k.turn <- struct{}{}
-	once := sync.OnceFunc(func() { <-k.turn })
-	slow := time.AfterFunc(slowFork, once)
-	return func() {
-		slow.Stop()
-		once()
-	}
-}
 
 // launch forks and execs. adopt is called if the exec succeeded, before the
 // child can be reaped; it registers the child's pid.
@@ -35,22 +19,17 @@ func (k *keeper) launch(path string, argv []string, attr *syscall.ProcAttr, adop
 	k.mu.Lock()
 	k.flight++
 	id := k.flight
-	k.flights[id] = ticksNow()
+	k.flights[id] = process.Ticks()
 	k.mu.Unlock()
 
-	k.gate.RLock()
-	pid, err := syscall.ForkExec(path, argv, attr)
-	k.gate.RUnlock()
+	pid, err := k.forkExec(path, argv, attr)
 
 	if err == nil {
-		birth, _ := StartTime(pid) // it is unreaped, so it has one if there is /proc
+		birth, _ := process.StartTime(pid) // it is unreaped, so it has one if there is /proc
 		adopt(pid, birth)
 	}
 	k.mu.Lock()
 	delete(k.flights, id)
-	if len(k.flights) == 0 {
-		k.settleLocked()
-	}
 	k.mu.Unlock()
 	nudge(k.wake)
 	return err
@@ -61,45 +40,46 @@ func (k *keeper) fork(r *run) {
 	k.forks <- struct{}{}
 	defer func() { <-k.forks }()
 	k.mu.Lock()
-	wanted := r.waiting > 0 && !k.stopping
+	wanted, spec := r.waiting > 0 && (!k.stopping || r.ended != nil), r.spec
 	k.mu.Unlock()
-	fail := &Failure{Kind: FailSpawn, Stage: "exec", Path: r.spec.Path, Errno: int(unix.ETIMEDOUT)}
+	fail := &wire.Failure{Kind: wire.FailSpawn, Stage: "exec", Path: spec.Path, Errno: int(unix.ETIMEDOUT)}
 	if wanted {
-		fail = k.start(r)
+		fail = k.start(r, spec)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if fail != nil {
 		r.fail = fail
 		k.dropLocked(r)
+		k.errandDoneLocked(r)
 	}
 	close(r.done)
 	nudge(k.changed)
 }
 
 // start prepares r's descriptors and forks it.
-func (k *keeper) start(r *run) *Failure {
-	s := r.spec
-	failed := func(stage, path string, err error) *Failure {
-		return &Failure{Kind: FailSpawn, Stage: stage, Path: path, Errno: errnoOf(err)}
+func (k *keeper) start(r *run, s *wire.Spec) *wire.Failure {
+	failed := func(stage, path string, err error) *wire.Failure {
+		return &wire.Failure{Kind: wire.FailSpawn, Stage: stage, Path: path, Errno: errnoOf(err)}
 	}
 	notify, err := bindNotify(s.Notify)
 	if err != nil {
 		return failed("notify", s.Notify, err)
 	}
-	lock, err := k.lockSlot(r)
+	lock, err := k.lockSlot(s.Lock)
 	if err != nil {
-		closeAll(opened(notify))
+		wire.CloseFDs(notify)
 		return failed("lock", s.Lock, err)
 	}
-	giveBack := k.takeTurn()
-	defer giveBack()
 	read, write := -1, -1
 	files := []uintptr{0, 1, 2}
-	if !s.Main {
+	switch {
+	case r.ended != nil:
+		files = []uintptr{uintptr(k.null), uintptr(k.null), 2} // its last words are ours
+	case !s.Main:
 		if read, write, err = logPipe(); err != nil {
-			closeAll(opened(notify))
-			k.releaseLock(r.slot, lock)
+			wire.CloseFDs(notify)
+			wire.CloseFDs(lock)
 			return failed("pipe", s.Path, err)
 		}
 		files = []uintptr{uintptr(k.null), uintptr(write), uintptr(write)}
@@ -109,17 +89,17 @@ func (k *keeper) start(r *run) *Failure {
 	}
 	attr := &syscall.ProcAttr{Dir: s.Dir, Env: s.Env, Files: files, Sys: sysAttr(s)}
 	err = k.launch(s.Path, s.Argv, attr, func(pid int, birth uint64) {
-		k.writeRecord(r.runKey, lock, pid, birth)
-		raiseOOM(pid, k.oom)
+		k.record(r, lock, pid, birth)
+		process.Expose(pid, k.oom)
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		r.log, r.notify, r.lock, r.tty = read, notify, lock, attr.Sys.Foreground
 		k.adoptLocked(r, pid, birth)
 	})
-	closeAll(opened(write))
+	wire.CloseFDs(write)
 	if err != nil {
-		closeAll(opened(read, notify))
-		k.releaseLock(r.slot, lock)
+		wire.CloseFDs(read, notify)
+		wire.CloseFDs(lock)
 		if st := unix.Stat(s.Dir, new(unix.Stat_t)); s.Dir != "" && st != nil {
 			return failed("chdir", s.Dir, st) // chdir and exec fail alike
 		}
@@ -133,7 +113,8 @@ func (k *keeper) start(r *run) *Failure {
 func (k *keeper) adoptLocked(r *run, pid int, birth uint64) {
 	r.pid, r.birth, r.started = pid, birth, time.Now()
 	k.pids[pid] = r
-	if r.spec.Main {
+	r.spec = nil
+	if r.isMain {
 		k.main = r
 	}
 	if k.drain != nil {
@@ -141,19 +122,19 @@ func (k *keeper) adoptLocked(r *run, pid int, birth uint64) {
 	}
 	if _, err := peek(pid, unix.WEXITED|unix.WNOWAIT); err == unix.ECHILD {
 		// It was taken for an orphan and is gone. See mayBeForkLocked.
-		k.endedLocked(r, &Exit{Code: -1, At: r.started.UnixNano(), Unknown: true})
+		k.endedLocked(r, &wire.Exit{Code: -1, At: r.started.UnixNano(), Unknown: true})
 		return
 	}
-	if r.waiting == 0 || k.stopping {
+	if r.waiting == 0 || k.stopping && r.ended == nil {
 		r.void = r.waiting == 0
-		_ = r.killLocked(unix.SIGKILL, true)
+		_ = k.signalLocked(r, unix.SIGKILL, true)
 	}
 }
 
 // sysAttr is how the child of s is set up: a session of its own, or for the
 // main program a group of its own, in the foreground of the terminal if the
 // keeper is: a session would lose it the terminal, and job control with it.
-func sysAttr(s *Spec) *syscall.SysProcAttr {
+func sysAttr(s *wire.Spec) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: !s.Main, Setpgid: s.Main}
 	if s.Main {
 		// Only the foreground group may give the foreground away; anyone else
@@ -179,7 +160,7 @@ func logPipe() (read, write int, err error) {
 		return -1, -1, err
 	}
 	if err := unix.SetNonblock(p[0], true); err != nil {
-		closeAll(p[:])
+		wire.CloseFDs(p[:]...)
 		return -1, -1, err
 	}
 	return p[0], p[1], nil
@@ -216,17 +197,6 @@ func bindNotify(path string) (int, error) {
 		return -1, err
 	}
 	return fd, nil
-}
-
-// opened drops what is no descriptor.
-func opened(fds ...int) []int {
-	var is []int
-	for _, fd := range fds {
-		if fd >= 0 {
-			is = append(is, fd)
-		}
-	}
-	return is
 }
 
 // pinned is a path that execs the binary fd was opened on, whatever has become

@@ -5,7 +5,7 @@
 //
 // [Sweep] clears away what an earlier keeper left behind, then [Run] starts the
 // engine and serves it over a socketpair until everything is down. The
-// messages are those of wire.go; docs/keeper-protocol.md is their page. The
+// messages are those of package wire; docs/keeper-protocol.md is their page. The
 // keeper holds no policy: it starts a run when told to, tells how it ended, and
 // on its own does only what must happen without an engine: reap, start the
 // engine again, keep log pipes from filling up, and stop what runs.
@@ -35,13 +35,18 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/process"
+	"hermes/internal/slotlock"
+	"hermes/internal/wire"
 )
 
 // The descriptors an engine finds open besides 0 (/dev/null), 1 and 2.
@@ -67,49 +72,65 @@ type Options struct {
 	// MainZeroOnStop reports the main program's exit as 0 if a stop had been
 	// asked for from outside before it.
 	MainZeroOnStop bool
-	Stderr         io.Writer // for the keeper's few messages; nil discards them
+	// UpWithin is how long an engine may take to exec, and then to say hello; 0
+	// is 5 s and 10 s.
+	UpWithin time.Duration
+	// Stop is closed if a stop was asked for before Run caught signals.
+	Stop <-chan struct{}
+	// Estate is what a predecessor left, nil for none.
+	Estate *wire.Estate
+	// Renew is the command that takes this process's place on SIGHUP, with
+	// "--estate" and a descriptor for [wire.ReceiveEstate] after it, or with
+	// "--check" and an estate's version to find out whether it would. Nil: it is never replaced.
+	Renew  []string
+	Stderr io.Writer // for the keeper's few messages; nil discards them
 }
 
 // keeper is the state of one Run.
 type keeper struct {
 	o     Options
 	stamp string
-	boot  string
-	pidns uint64
+	here  slotlock.Place
 	oom   int
 	null  int          // /dev/null, stdin of whatever has no other
 	image int          // this process's own binary, -1 if it cannot be opened
 	spare map[int]bool // children this process had before it became the keeper
 
-	gate    sync.RWMutex  // read by forks, written by the collector
-	turn    chan struct{} // held by the fork that is being prepared
-	forks   chan struct{} // a place for each run's fork in flight
-	wake    chan struct{} // something was forked: look for exits again
-	changed chan struct{} // a run ended or came to be
-	stop    chan struct{} // closed when shutdown begins
-	hurry   chan struct{} // closed when a second stop is asked for
-	over    chan struct{} // closed when all is down: nothing is waited for any more
-	done    chan int      // the exit code, when all is down
-	work    sync.WaitGroup
-	words   chan string   // what is to be said
-	silence chan struct{} // closed when nothing more is said
-	said    chan struct{} // closed when all is said
-	heap    uint64        // bytes of heap after the last collection; the loop's own
+	sigs     signals
+	gate     sync.RWMutex  // read by forks, written by the collector
+	forkers  chan *forker  // those that have nothing to do
+	private  bool          // each has a descriptor table of its own
+	forks    chan struct{} // a place for each run's fork in flight
+	wake     chan struct{} // something was forked: look for exits again
+	renewal  chan struct{} // holds a token when this process is to be replaced
+	handOver chan func()   // what the loop does for a renewal
+	changed  chan struct{} // a run ended or came to be
+	stop     chan struct{} // closed when shutdown begins
+	hurry    chan struct{} // closed when what still runs is to be killed
+	hurryUp  func()        // closes it
+	over     chan struct{} // closed when all is down: nothing is waited for any more
+	done     chan int      // the exit code, when all is down
+	work     sync.WaitGroup
+	words    chan string   // what is to be said, "" for nothing more
+	said     chan struct{} // closed when all is said
+	heap     uint64        // bytes of heap after the last collection; the loop's own
 
-	mu        sync.Mutex // guards what follows, and reaping
-	runs      map[runKey]*run
-	live      map[string]*run // by slot: being forked, or living
-	pids      map[int]*run
-	flights   map[int]uint64 // forks in flight: clock ticks at their start
-	flight    int            // last key of flights
-	lingering map[string]int // by slot: locks of ended runs, see linger
-	engine    *engineProcess // nil while there is none
-	drain     *drain         // nil while an engine reads the pipes
-	main      *run           // the main program, nil if there was none
-	stopping  bool
-	asked     int // stops asked for from outside
-	code      int // the exit code, as far as it is known
-	decided   bool
+	execing atomic.Int32 // engines that are being forked; one may hang
+
+	mu       sync.Mutex // guards what follows, and reaping
+	runs     map[runKey]*run
+	live     map[string]*run // by slot: being forked, or living
+	pids     map[int]*run
+	flights  map[int]uint64 // forks in flight: clock ticks at their start
+	flight   int            // last key of flights
+	engine   *engineProcess // nil while there is none
+	drain    *drain         // nil while an engine reads the pipes
+	main     *run           // the main program, nil if there was none
+	errands  uint64         // runs of the keeper's own so far
+	stopping bool
+	asked    int // stops asked for from outside
+	code     int // the exit code, as far as it is known
+	decided  bool
 }
 
 // Run is the keeper: it starts the engine and serves it until everything is
@@ -117,36 +138,50 @@ type keeper struct {
 // signals, its children, its garbage collector.
 func Run(o Options) int {
 	prepareRuntime()
-	child := make(chan os.Signal, 1)
-	stop := make(chan os.Signal, 4)
-	other := make(chan os.Signal, 1) // never read: a caught signal kills nobody
-	signal.Notify(other)
-	signal.Notify(child, unix.SIGCHLD)
-	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
-	defer func() {
-		for _, c := range []chan os.Signal{child, stop, other} {
-			signal.Stop(c)
-		}
-	}()
+	sigs := newSignals()
+	sigs.catch()
+	defer sigs.release()
 	if o.Stderr == nil {
 		o.Stderr = io.Discard
 	}
-	k, err := newKeeper(o)
+	k, err := newKeeper(o, sigs)
 	if err != nil {
 		fmt.Fprintf(o.Stderr, "hermes keeper: %v\n", err)
 		return 1
 	}
+	if closed(o.Stop) && len(sigs.stop) == 0 {
+		sigs.stop <- unix.SIGTERM
+	}
+	if err := k.startForkers(o.Estate.RunFDs()); err != nil {
+		fmt.Fprintf(o.Stderr, "hermes keeper: %v\n", err)
+		return 1
+	}
 	go k.speak()
+	if !k.private {
+		k.say("this kernel keeps forks from having descriptor tables of their own: a start costs more the more gateways there are")
+	}
+	if o.Estate != nil {
+		k.inherit(o.Estate)
+	}
 	k.work.Go(k.superviseEngine)
+	calm := time.NewTimer(calmAfter)
+	defer calm.Stop()
 	for {
 		select {
-		case <-child:
+		case <-sigs.child:
 			k.reap()
 		case <-k.wake:
 			k.reap()
 			k.collect()
-		case s := <-stop:
+			calm.Reset(calmAfter)
+		case <-calm.C:
+			k.giveBack()
+		case s := <-sigs.stop:
 			k.askStop(s)
+		case <-sigs.renew:
+			k.askRenew()
+		case replace := <-k.handOver:
+			replace()
 		case code := <-k.done:
 			k.close()
 			return code
@@ -155,21 +190,26 @@ func Run(o Options) int {
 }
 
 // newKeeper prepares everything that can fail, before there is a child.
-func newKeeper(o Options) (*keeper, error) {
+func newKeeper(o Options, sigs signals) (*keeper, error) {
 	k := &keeper{
-		o: o, boot: BootID(), pidns: PIDNamespace(), oom: ownOOM(), spare: make(map[int]bool),
-		turn: make(chan struct{}, 1), forks: make(chan struct{}, maxForks()),
-		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		words: make(chan string, 64), silence: make(chan struct{}), said: make(chan struct{}),
+		o: o, sigs: sigs, here: slotlock.Here(), oom: process.OOMScore(), spare: make(map[int]bool),
+		forkers: make(chan *forker, maxForks+triesBeforePinned+1), forks: make(chan struct{}, maxForks),
+		wake: make(chan struct{}, 1), renewal: make(chan struct{}, 1), handOver: make(chan func()), changed: make(chan struct{}, 1),
+		words: make(chan string, 64), said: make(chan struct{}),
 		stop: make(chan struct{}), hurry: make(chan struct{}), over: make(chan struct{}), done: make(chan int, 1),
 		runs: make(map[runKey]*run), live: make(map[string]*run), pids: make(map[int]*run),
-		flights: make(map[int]uint64), lingering: make(map[string]int),
+		flights: make(map[int]uint64),
 	}
+	k.hurryUp = sync.OnceFunc(func() { close(k.hurry) })
 	if len(o.EngineArgv) == 0 {
 		return nil, fmt.Errorf("cannot start the engine: it has no command")
 	}
 	closeOnExec()
-	for _, pid := range children() {
+	spare := process.Children()
+	if o.Estate != nil {
+		spare = o.Estate.Spare // the others are runs, and strays of runs
+	}
+	for _, pid := range spare {
 		k.spare[pid] = true
 	}
 	if os.Getpid() != 1 {
@@ -177,11 +217,14 @@ func newKeeper(o Options) (*keeper, error) {
 			return nil, fmt.Errorf("cannot become the reaper of orphans: %w", err)
 		}
 	}
-	start, err := StartTime(os.Getpid())
+	start, err := process.StartTime(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
-	k.stamp = k.boot + "." + strconv.FormatUint(start, 10)
+	k.stamp = k.here.Boot + "." + strconv.FormatUint(start, 10)
+	if o.Estate != nil {
+		k.stamp = o.Estate.Stamp
+	}
 	if err := buildRuntime(o.Runtime, k.stamp); err != nil {
 		return nil, err
 	}
@@ -212,9 +255,13 @@ func closeOnExec() {
 // close ends the goroutines that are left and gives back what newKeeper opened.
 func (k *keeper) close() {
 	k.stopDrain()
+	k.unwatch()
 	k.work.Wait()
-	close(k.silence)
-	_ = within(killWait, k.said, nil)
+	select {
+	case k.words <- "":
+		_ = within(killWait, k.said, nil)
+	case <-time.After(killWait):
+	}
 	_ = unix.Close(k.null)
 	if k.image >= 0 {
 		_ = unix.Close(k.image)
@@ -233,36 +280,27 @@ func (k *keeper) say(format string, args ...any) {
 // speak writes what say was told. Run does not wait for a write that hangs.
 func (k *keeper) speak() {
 	defer close(k.said)
-	for {
-		select {
-		case s := <-k.words:
-			_, _ = io.WriteString(k.o.Stderr, s)
-			continue
-		default:
-		}
-		select {
-		case s := <-k.words:
-			_, _ = io.WriteString(k.o.Stderr, s)
-		case <-k.silence:
-			return
-		}
+	for s := <-k.words; s != ""; s = <-k.words {
+		_, _ = io.WriteString(k.o.Stderr, s)
 	}
 }
 
-// stampFile names the keeper that built a runtime directory.
-const stampFile = "stamp"
+// What the keeper makes in its runtime directory.
+const (
+	slotsDir   = "slots" // lock files
+	notifyDir  = "n"     // notify sockets
+	backlogDir = "backlog"
+	stampFile  = "stamp" // names the keeper that built the directory
+)
 
 // buildRuntime makes the keeper's directories. Others must pass through n to
 // reach a notify socket; the rest is the keeper's and the engine's alone.
 func buildRuntime(dir, stamp string) error {
-	for name, mode := range map[string]os.FileMode{"slots": 0o700, "n": 0o711, "backlog": 0o700} {
+	for name, mode := range map[string]os.FileMode{slotsDir: 0o700, notifyDir: 0o711, backlogDir: 0o700} {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(path, mode); err != nil {
-			return fmt.Errorf("cannot make %s: %w", path, err)
-		}
-		info, err := os.Stat(path)
-		if err == nil && info.Mode().Perm() != mode { // a umask, or an older keeper
-			err = os.Chmod(path, mode)
+		err := os.MkdirAll(path, mode)
+		if err == nil {
+			err = os.Chmod(path, mode) // whatever the umask
 		}
 		if err != nil {
 			return fmt.Errorf("cannot make %s: %w", path, err)
@@ -273,6 +311,40 @@ func buildRuntime(dir, stamp string) error {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	return nil
+}
+
+// closed reports whether c is.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// within waits until a or b is closed and is false if neither is in time.
+func within(d time.Duration, a, b <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-a:
+	case <-b:
+	case <-t.C:
+		return false
+	}
+	return true
+}
+
+// poll asks until it is met, and is false if that is not in time, or once stop
+// is closed.
+func poll(d time.Duration, stop <-chan struct{}, met func() bool) bool {
+	for end := time.Now().Add(d); !met(); {
+		if within(pollEvery, stop, nil) || time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // nudge puts a token into a channel that needs at most one.

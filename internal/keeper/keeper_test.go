@@ -41,7 +41,7 @@ type fleet struct {
 
 func start(t *testing.T, o enginetest.KeeperOptions) *fleet {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	t.Cleanup(cancel)
 	f := &fleet{Keeper: enginetest.StartKeeper(t, o), t: t, ctx: ctx, dir: t.TempDir()}
 	f.connect()

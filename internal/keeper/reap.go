@@ -1,10 +1,15 @@
 package keeper
 
 import (
+	"maps"
+	"slices"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/process"
+	"hermes/internal/wire"
 )
 
 // birthSlack is how long after a fork began its child may have been born, in
@@ -49,13 +54,11 @@ func (k *keeper) reap() {
 		if err != nil || pid == 0 {
 			return
 		}
-		if k.mayBeForkLocked(pid) {
-			// It stays at the head of the kernel's list until its fork lands
-			// and wakes us; the others are looked at one by one.
+		if k.mayBeForkLocked(pid) || !k.buryLocked(pid) {
+			// It stays at the head of the kernel's list until its fork has landed,
+			// or its helpers are done, and wakes us; the others are looked at one
+			// by one.
 			k.reapKnownLocked()
-			return
-		}
-		if !k.buryLocked(pid) {
 			return
 		}
 	}
@@ -67,7 +70,7 @@ func (k *keeper) mayBeForkLocked(pid int) bool {
 	if len(k.flights) == 0 || k.pids[pid] != nil || k.engine != nil && k.engine.pid == pid {
 		return false
 	}
-	birth, err := StartTime(pid)
+	birth, err := process.StartTime(pid)
 	if err != nil {
 		return true
 	}
@@ -80,10 +83,7 @@ func (k *keeper) mayBeForkLocked(pid int) bool {
 }
 
 func (k *keeper) reapKnownLocked() {
-	pids := make([]int, 0, len(k.pids)+1)
-	for pid := range k.pids {
-		pids = append(pids, pid)
-	}
+	pids := slices.Collect(maps.Keys(k.pids))
 	if k.engine != nil {
 		pids = append(pids, k.engine.pid)
 	}
@@ -101,7 +101,13 @@ func (k *keeper) buryLocked(pid int) bool {
 	r := k.pids[pid]
 	isEngine := k.engine != nil && k.engine.pid == pid
 	if r != nil || isEngine {
-		_ = unix.Kill(-pid, unix.SIGKILL)
+		err := unix.Kill(-pid, unix.SIGKILL)
+		if err == unix.EPERM && r != nil && !r.helped && k.delegateSignalLocked(r, unix.SIGKILL, true) {
+			r.helped = true
+		}
+		if r != nil && r.helpers > 0 {
+			return false // its number must stay its own until they are done
+		}
 	}
 	var status unix.WaitStatus
 	for {
@@ -113,7 +119,8 @@ func (k *keeper) buryLocked(pid int) bool {
 			return false
 		}
 	}
-	exit := &Exit{Code: status.ExitStatus(), At: time.Now().UnixNano()}
+	delete(k.spare, pid) // its number may be anybody's now
+	exit := &wire.Exit{Code: status.ExitStatus(), At: time.Now().UnixNano()}
 	if status.Signaled() {
 		exit.Code, exit.Signal = -1, int(status.Signal())
 	}
@@ -129,33 +136,34 @@ func (k *keeper) buryLocked(pid int) bool {
 }
 
 // endedLocked records how r ended and sends the event.
-func (k *keeper) endedLocked(r *run, exit *Exit) {
+func (k *keeper) endedLocked(r *run, exit *wire.Exit) {
 	delete(k.pids, r.pid)
 	delete(k.live, r.slot)
 	r.exit = exit
-	k.lingerLocked(r.slot, r.lock)
+	wire.CloseFDs(r.lock)
 	r.lock = -1
 	if r == k.main {
 		k.mainEndedLocked(exit)
 	}
 	nudge(k.changed)
-	if r.void {
+	k.errandDoneLocked(r)
+	if r.void || r.ended != nil {
 		k.dropLocked(r)
 		return
 	}
-	if e := k.engine; e != nil && e.up {
-		e.link.post(&Message{Op: OpExited, Slot: r.slot, Generation: r.generation, Exit: exit})
+	if e := k.engine; e != nil && closed(e.greeted) {
+		e.link.Post(&wire.Message{Op: wire.OpExited, Slot: r.slot, Generation: r.generation, Exit: exit})
 	}
 }
 
 // continueMainLocked wakes a main program that stopped itself with Ctrl-Z:
 // nobody else is there to do it.
 func (k *keeper) continueMainLocked() {
-	if k.main == nil || !k.main.livingLocked() {
+	if k.main == nil || !k.main.livingLocked() || k.main.watch != nil {
 		return
 	}
 	info, err := peek(k.main.pid, unix.WSTOPPED)
 	if err == nil && info.pid != 0 && unix.Signal(info.status) == unix.SIGTSTP {
-		_ = k.main.killLocked(unix.SIGCONT, true)
+		_ = k.signalLocked(k.main, unix.SIGCONT, true)
 	}
 }

@@ -2,10 +2,15 @@ package keeper
 
 import (
 	"cmp"
+	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/process"
+	"hermes/internal/wire"
 )
 
 // runKey identifies a run.
@@ -18,16 +23,23 @@ type runKey struct {
 // forgotten. keeper.mu guards it.
 type run struct {
 	runKey
-	spec    *Spec
+	plan
+	spec    *wire.Spec    // what is to be started; nil once it has been
 	waiting int           // spawn requests that wait for done
 	done    chan struct{} // closed when the fork has landed or failed
-	fail    *Failure      // why it failed
+	fail    *wire.Failure // why it failed
 
 	pid     int // 0 until the fork has landed
 	birth   uint64
 	started time.Time
-	exit    *Exit // nil while it lives
-	void    bool  // nobody waited for it any more: killed, and not reported
+	exit    *wire.Exit // nil while it lives
+	void    bool       // nobody waited for it any more: killed, and not reported
+
+	watch   *process.Handle // set if it is no child of this process
+	ended   chan struct{}   // of the keeper's own runs: closed when it has ended
+	helps   *run            // the run this one of the keeper's own signals
+	helpers int             // runs that signal this one now
+	helped  bool            // one killed its group, after its leader's end
 
 	log, notify, lock int  // -1 for none
 	eof               bool // of the log, as the drain saw it
@@ -36,13 +48,18 @@ type run struct {
 	tty               bool // it was given the terminal
 }
 
-func (r *run) landed() bool {
-	select {
-	case <-r.done:
-		return true
-	default:
-		return false
-	}
+// plan is what of a spec is needed for as long as the run is known, and no more:
+// arguments and environment are kilobytes.
+type plan struct {
+	credential *wire.Credential
+	signal     unix.Signal // by which it is stopped, then after grace by SIGKILL
+	grace      time.Duration
+	isMain     bool
+	socket     string // the notify socket's path, "" for none
+}
+
+func planOf(s *wire.Spec) plan {
+	return plan{s.Credential, unix.Signal(s.Signal), s.Grace, s.Main, strings.Clone(s.Notify)}
 }
 
 // livingLocked reports whether there is a process to signal.
@@ -52,7 +69,7 @@ func (r *run) livingLocked() bool { return r.pid != 0 && r.exit == nil }
 // terminal SIGHUP as well, since an interactive shell ignores SIGTERM, and
 // SIGCONT, since one that is stopped must hear the others.
 func (r *run) stopSignals() []unix.Signal {
-	sigs := []unix.Signal{cmp.Or(unix.Signal(r.spec.Signal), unix.SIGTERM)}
+	sigs := []unix.Signal{cmp.Or(r.signal, unix.SIGTERM)}
 	if r.tty {
 		sigs = append(sigs, unix.SIGHUP)
 	}
@@ -65,27 +82,35 @@ func (r *run) backlogName() string {
 
 // deliver signals r's group, or only its leader. While keeper.mu is held
 // nothing is reaped, so neither number can belong to somebody else.
-func (k *keeper) deliver(r *run, sig unix.Signal, group bool) *Failure {
+func (k *keeper) deliver(r *run, sig unix.Signal, group bool) *wire.Failure {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
 	case r == nil || r.fail != nil || r.exit != nil:
-		return &Failure{Kind: FailNoRun}
+		return &wire.Failure{Kind: wire.FailNoRun}
 	case r.pid == 0:
-		return &Failure{Kind: FailBusy}
+		return &wire.Failure{Kind: wire.FailBusy}
 	}
-	return r.killLocked(sig, group)
+	return k.signalLocked(r, sig, group)
 }
 
-func (r *run) killLocked(sig unix.Signal, group bool) *Failure {
-	target := r.pid
-	if group {
-		target = -r.pid
+// signalLocked signals a living run, through another process if it must.
+func (k *keeper) signalLocked(r *run, sig unix.Signal, group bool) *wire.Failure {
+	err := r.kill(sig, group)
+	if err == nil || errors.Is(err, unix.EPERM) && k.delegateSignalLocked(r, sig, group) {
+		return nil
 	}
-	if err := unix.Kill(target, sig); err != nil {
-		return &Failure{Kind: FailSignal, Errno: errnoOf(err)}
+	return &wire.Failure{Kind: wire.FailSignal, Errno: errnoOf(err)}
+}
+
+func (r *run) kill(sig unix.Signal, group bool) error {
+	switch {
+	case r.watch != nil:
+		return r.watch.Signal(sig, group)
+	case group:
+		return unix.Kill(-r.pid, sig)
 	}
-	return nil
+	return unix.Kill(r.pid, sig)
 }
 
 // forget drops a run that has ended; any other stays.
@@ -104,7 +129,7 @@ func (k *keeper) dropLocked(r *run) {
 		delete(k.live, r.slot)
 	}
 	if r.notify >= 0 && k.live[r.slot] == nil {
-		_ = unix.Unlink(r.spec.Notify)
+		_ = unix.Unlink(r.socket)
 	}
 	for _, fd := range []*int{&r.log, &r.notify, &r.lock} {
 		if *fd >= 0 {

@@ -15,7 +15,7 @@ import (
 
 	"hermes/internal/engine"
 	"hermes/internal/engine/enginetest"
-	"hermes/internal/keeper"
+	"hermes/internal/process"
 	"hermes/internal/testkit"
 )
 
@@ -96,7 +96,6 @@ func TestWhatARunIsGiven(t *testing.T) {
 		cat /proc/self/fdinfo/1 /proc/self/fdinfo/2 >flags
 		readlink /proc/self/fd/0 >stdin
 		ls /proc/self/fd | wc -l >count
-		cat /proc/self/oom_score_adj >oom
 		ps -o sid= -p $$ >sid 2>/dev/null || cut -d' ' -f6 /proc/$$/stat >sid
 		pwd >cwd
 		exec sleep 1000`))
@@ -115,13 +114,16 @@ func TestWhatARunIsGiven(t *testing.T) {
 	if got := strings.TrimSpace(f.file("count")); got != "5" { // 0-3, and ls's own
 		t.Errorf("it has %s descriptors", got)
 	}
-	own, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", f.PID))
-	if err != nil {
-		t.Fatal(err)
+	adj := func(pid int) int {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+		return n
 	}
-	adj, _ := strconv.Atoi(strings.TrimSpace(string(own)))
-	if got := strings.TrimSpace(f.file("oom")); got != strconv.Itoa(min(adj+200, 1000)) {
-		t.Errorf("its oom_score_adj is %s, the keeper's %d", got, adj)
+	if own, got := adj(f.PID), adj(run.PID); got != min(own+200, 1000) {
+		t.Errorf("its oom_score_adj is %d, the keeper's %d", got, own)
 	}
 	if got := strings.TrimSpace(f.file("sid")); got != strconv.Itoa(run.PID) {
 		t.Errorf("its session is %s, its pid %d", got, run.PID)
@@ -129,7 +131,7 @@ func TestWhatARunIsGiven(t *testing.T) {
 	f.file("cwd")
 	lock := f.sh("a", 3, "").Lock
 	record, err := os.ReadFile(lock)
-	want := fmt.Sprintf("a 3 %d %d %s %d\n", run.PID, run.StartTime, keeper.BootID(), keeper.PIDNamespace())
+	want := fmt.Sprintf("a 3 %d %d %s %d\n", run.PID, run.StartTime, process.BootID(), process.PIDNamespace())
 	if err != nil || string(record) != want {
 		t.Errorf("its record is %q (%v), want %q", record, err, want)
 	}

@@ -2,20 +2,25 @@ package keeper
 
 import (
 	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+	"time"
 )
 
 const (
-	// minProcs: a fork holds its P until the child has exec'd, for ever if the
-	// exec hangs, so there must be some to spare (measured: with 8 and no
-	// collection, four hung execs stall nothing).
-	minProcs = 16
-	// threads exist before the first fork. Blocked calls (the drain, a log
-	// file) and forks in flight together need fewer.
-	threads = 24
+	// A fork holds its P until the child has exec'd, for ever if the exec hangs.
+	// So there are Ps for the most forks of runs and of engines that are ever in
+	// flight, and some for everything else; on a larger machine no more, since
+	// each may need a thread.
+	maxForks = 10
+	procs    = maxForks + triesBeforePinned + 1 + 2
+	// threads exist before the first fork, the runtime's own included: those of
+	// the forkers, one for each P, and some for calls which block, the drain,
+	// stderr and the runtime. internal/condition counts with them.
+	threads = procs + maxForks + 14
 	// heapSlack is how many bytes the heap may grow before it is collected.
 	heapSlack = 8 << 20
 )
@@ -24,25 +29,42 @@ const (
 // die: it never stops the world by itself, and has its threads already. An
 // explicit GOMAXPROCS also ends the runtime's own adjustments of it.
 func prepareRuntime() {
-	runtime.GOMAXPROCS(max(minProcs, runtime.NumCPU()))
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(math.MaxInt64) // GOMEMLIMIT would collect regardless
-	var all, ended sync.WaitGroup
-	all.Add(threads)
+	// One after the other, with few Ps: for a crowd of goroutines the runtime
+	// makes threads of its own, and a pids limit counts them all.
+	runtime.GOMAXPROCS(2)
+	release := make(chan struct{})
+	var ended sync.WaitGroup
 	for range threads {
+		if own, err := os.ReadDir("/proc/self/task"); err == nil && len(own) >= threads {
+			break
+		}
+		up := make(chan struct{})
 		ended.Go(func() {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread() // the thread is kept, and reused
-			all.Done()
-			all.Wait()
+			close(up)
+			<-release
 		})
+		<-up
 	}
+	close(release)
 	ended.Wait()
+	runtime.GOMAXPROCS(procs)
 }
 
-// maxForks is how many forks of runs may be in flight: two Ps stay free, one
-// for the engine's own fork and one for everything else.
-func maxForks() int { return runtime.GOMAXPROCS(0) - 2 }
+// calmAfter is how long after the last fork memory is given back.
+const calmAfter = 3 * time.Second
+
+// giveBack returns to the system what a rush of starts has left.
+func (k *keeper) giveBack() {
+	if !k.gate.TryLock() {
+		return // a fork will come to its end, and wake the loop
+	}
+	defer k.gate.Unlock()
+	debug.FreeOSMemory()
+}
 
 // collect collects garbage if the heap has grown and no fork is in flight: a
 // collection stops the world, and a P inside a fork does not stop.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/wire"
 )
 
 // answerIn is how long a request may wait for a fork before it is answered
@@ -17,81 +19,75 @@ const answerIn = 5 * time.Second
 // serve handles e's requests until its connection ends.
 func (k *keeper) serve(e *engineProcess) {
 	for {
-		m, fds, err := e.link.sock.Recv()
+		m, fds, err := e.sock.Recv()
 		if err != nil {
-			e.link.close()
+			e.link.Close()
 			return
 		}
-		closeAll(fds) // no request carries any
+		wire.CloseFDs(fds...) // no request carries any
 		k.handle(e, m)
 	}
 }
 
 // handle carries out one request. Only what may have to wait for a fork leaves
 // this goroutine.
-func (k *keeper) handle(e *engineProcess, m *Message) {
-	if m.Op == OpHello {
+func (k *keeper) handle(e *engineProcess, m *wire.Message) {
+	if m.Op == wire.OpHello {
 		k.hello(e, m)
 		return
 	}
-	if !k.greeted(e) {
-		e.fail(m, &Failure{Kind: FailRequest})
+	if !closed(e.greeted) {
+		e.fail(m, &wire.Failure{Kind: wire.FailRequest})
 		return
 	}
 	switch m.Op {
-	case OpSpawn:
+	case wire.OpSpawn:
 		k.spawn(e, m)
-	case OpSignal:
+	case wire.OpSignal:
 		k.signal(e, m)
-	case OpForget:
+	case wire.OpForget:
 		k.forget(runKey{m.Slot, m.Generation})
-		e.reply(m, &Message{})
-	case OpList:
+		e.reply(m, &wire.Message{})
+	case wire.OpList:
 		k.list(e, m)
-	case OpAck:
+	case wire.OpAck:
 		e.ack()
-		e.reply(m, &Message{})
-	case OpExit:
+		e.reply(m, &wire.Message{})
+	case wire.OpExit:
 		k.finish(e, m.Code)
-		e.reply(m, &Message{})
+		e.reply(m, &wire.Message{})
 	default:
-		e.fail(m, &Failure{Kind: FailRequest})
+		e.fail(m, &wire.Failure{Kind: wire.FailRequest})
 	}
 }
 
-func (k *keeper) hello(e *engineProcess, m *Message) {
-	if m.Version != Version {
-		e.fail(m, &Failure{Kind: FailVersion})
+func (k *keeper) hello(e *engineProcess, m *wire.Message) {
+	if m.Version != wire.Version {
+		e.fail(m, &wire.Failure{Kind: wire.FailVersion})
 		return
 	}
 	k.stopDrain() // before any descriptor is handed on
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	e.reply(m, &Message{Version: Version, PID: os.Getpid(), Stamp: k.stamp, Runtime: k.o.Runtime})
+	e.reply(m, &wire.Message{Version: wire.Version, PID: os.Getpid(), Stamp: k.stamp, Runtime: k.o.Runtime})
 	e.greet()
 }
 
-func (k *keeper) greeted(e *engineProcess) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return e.up
-}
-
 // list replies with a page of runs, in the order of (slot, generation).
-func (k *keeper) list(e *engineProcess, m *Message) {
+func (k *keeper) list(e *engineProcess, m *wire.Message) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	after := runKey{m.Slot, m.Generation}
 	var keys []runKey
 	for key, r := range k.runs {
-		if r.pid != 0 && key.compare(after) > 0 {
+		if r.pid != 0 && r.ended == nil && key.compare(after) > 0 {
 			keys = append(keys, key)
 		}
 	}
 	slices.SortFunc(keys, runKey.compare)
-	out := &Message{More: len(keys) > listPage}
+	out := &wire.Message{More: len(keys) > wire.ListPage}
 	var fds []int
-	for _, key := range keys[:min(len(keys), listPage)] {
+	for _, key := range keys[:min(len(keys), wire.ListPage)] {
 		run, dups := k.describeLocked(k.runs[key])
 		out.Runs = append(out.Runs, run)
 		fds = append(fds, dups...)
@@ -99,12 +95,26 @@ func (k *keeper) list(e *engineProcess, m *Message) {
 	e.reply(m, out, fds...)
 }
 
-// describeLocked is r for the wire, with duplicates of its descriptors.
-func (k *keeper) describeLocked(r *run) (RunInfo, []int) {
-	w := RunInfo{
+// infoLocked is r for the wire, without descriptors.
+func (k *keeper) infoLocked(r *run) wire.RunInfo {
+	w := wire.RunInfo{
 		Slot: r.slot, Generation: r.generation, PID: r.pid, StartTime: r.birth,
 		Started: r.started.UnixNano(), Dropped: r.dropped, Exit: r.exit,
+		Credential: r.credential, Signal: int(r.signal), Grace: r.grace, Main: r.isMain,
 	}
+	if r.kept {
+		name := r.backlogName()
+		var st unix.Stat_t
+		if r.kept = unix.Lstat(filepath.Join(k.o.Runtime, backlogDir, name), &st) == nil; r.kept {
+			w.Backlog = name
+		}
+	}
+	return w
+}
+
+// describeLocked is r for the wire, with duplicates of its descriptors.
+func (k *keeper) describeLocked(r *run) (wire.RunInfo, []int) {
+	w := k.infoLocked(r)
 	var fds []int
 	dup := func(fd int) bool {
 		if fd < 0 {
@@ -117,18 +127,11 @@ func (k *keeper) describeLocked(r *run) (RunInfo, []int) {
 		return err == nil
 	}
 	w.Log, w.Notify = dup(r.log), dup(r.notify)
-	if r.kept {
-		name := r.backlogName()
-		var st unix.Stat_t
-		if r.kept = unix.Lstat(filepath.Join(k.o.Runtime, backlogDir, name), &st) == nil; r.kept {
-			w.Backlog = name
-		}
-	}
 	return w, fds
 }
 
 // spawn starts a run, or finds the one of that generation.
-func (k *keeper) spawn(e *engineProcess, m *Message) {
+func (k *keeper) spawn(e *engineProcess, m *wire.Message) {
 	r, fresh, fail := k.claim(m)
 	if fail != nil {
 		e.fail(m, fail)
@@ -145,9 +148,9 @@ func (k *keeper) spawn(e *engineProcess, m *Message) {
 
 // claim finds or registers the run m asks for and counts the caller among
 // those who wait for it; [keeper.answer] ends that.
-func (k *keeper) claim(m *Message) (r *run, fresh bool, fail *Failure) {
-	if m.Spec == nil || !validSlot(m.Slot) || len(m.Spec.Argv) == 0 {
-		return nil, false, &Failure{Kind: FailRequest}
+func (k *keeper) claim(m *wire.Message) (r *run, fresh bool, fail *wire.Failure) {
+	if m.Spec == nil || !wire.ValidSlot(m.Slot) || len(m.Spec.Argv) == 0 {
+		return nil, false, &wire.Failure{Kind: wire.FailRequest}
 	}
 	key := runKey{m.Slot, m.Generation}
 	k.mu.Lock()
@@ -158,17 +161,17 @@ func (k *keeper) claim(m *Message) (r *run, fresh bool, fail *Failure) {
 	}
 	switch {
 	case k.live[m.Slot] != nil:
-		return nil, false, &Failure{Kind: FailBusy}
+		return nil, false, &wire.Failure{Kind: wire.FailBusy}
 	case k.stopping:
-		return nil, false, &Failure{Kind: FailSpawn, Stage: "shutdown", Path: m.Spec.Path, Errno: int(unix.ESHUTDOWN)}
+		return nil, false, &wire.Failure{Kind: wire.FailSpawn, Stage: "shutdown", Path: m.Spec.Path, Errno: int(unix.ESHUTDOWN)}
 	}
-	r = &run{runKey: key, spec: m.Spec, waiting: 1, done: make(chan struct{}), log: -1, notify: -1, lock: -1}
+	r = &run{runKey: key, plan: planOf(m.Spec), spec: m.Spec, waiting: 1, done: make(chan struct{}), log: -1, notify: -1, lock: -1}
 	k.runs[key], k.live[m.Slot] = r, r
 	return r, true, nil
 }
 
 // answer replies to a spawn request with what has become of r.
-func (k *keeper) answer(e *engineProcess, m *Message, r *run) {
+func (k *keeper) answer(e *engineProcess, m *wire.Message, r *run) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r.waiting--
@@ -176,30 +179,26 @@ func (k *keeper) answer(e *engineProcess, m *Message, r *run) {
 	case r.fail != nil:
 		e.fail(m, r.fail)
 	case r.pid == 0:
-		e.fail(m, &Failure{Kind: FailSpawn, Stage: "exec", Path: r.spec.Path, Errno: int(unix.ETIMEDOUT)})
+		e.fail(m, &wire.Failure{Kind: wire.FailSpawn, Stage: "exec", Path: r.spec.Path, Errno: int(unix.ETIMEDOUT)})
 	default:
 		run, fds := k.describeLocked(r)
-		e.reply(m, &Message{Runs: []RunInfo{run}}, fds...)
+		e.reply(m, &wire.Message{Runs: []wire.RunInfo{run}}, fds...)
 	}
 }
 
 // signal delivers a signal; one for a run that is being forked waits for it.
-func (k *keeper) signal(e *engineProcess, m *Message) {
+func (k *keeper) signal(e *engineProcess, m *wire.Message) {
 	if m.Signal < 0 || m.Signal > 64 {
-		e.fail(m, &Failure{Kind: FailRequest})
+		e.fail(m, &wire.Failure{Kind: wire.FailRequest})
 		return
 	}
 	k.mu.Lock()
 	r := k.runs[runKey{m.Slot, m.Generation}]
 	k.mu.Unlock()
 	deliver := func() {
-		if fail := k.deliver(r, unix.Signal(m.Signal), m.Group); fail != nil {
-			e.fail(m, fail)
-			return
-		}
-		e.reply(m, &Message{})
+		e.reply(m, &wire.Message{Failure: k.deliver(r, unix.Signal(m.Signal), m.Group)})
 	}
-	if r == nil || r.landed() {
+	if r == nil || closed(r.done) {
 		deliver()
 		return
 	}

@@ -1,11 +1,15 @@
 package keeper
 
 import (
-	"context"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/process"
+	"hermes/internal/wire"
 )
 
 const (
@@ -16,7 +20,7 @@ const (
 	// killWait bounds the wait for what was killed; what the kernel cannot
 	// kill is left to it.
 	killWait  = time.Second
-	strayPoll = 5 * time.Millisecond
+	pollEvery = 5 * time.Millisecond
 )
 
 // askStop is a stop asked for from outside. The second one kills.
@@ -27,7 +31,7 @@ func (k *keeper) askStop(sig os.Signal) {
 	k.beginLocked()
 	if k.asked == 2 {
 		k.say("%v again: killing what still runs", sig)
-		close(k.hurry)
+		k.hurryUp()
 	}
 }
 
@@ -41,7 +45,7 @@ func (k *keeper) finish(e *engineProcess, code int) {
 }
 
 // mainEndedLocked: the main program's end is the end of everything.
-func (k *keeper) mainEndedLocked(exit *Exit) {
+func (k *keeper) mainEndedLocked(exit *wire.Exit) {
 	code := exit.Code
 	switch {
 	case k.o.MainZeroOnStop && k.asked > 0:
@@ -79,23 +83,17 @@ func (k *keeper) beginLocked() {
 // shutDown stops everything: through the engine if it answers, else by the
 // plans it left with each run.
 func (k *keeper) shutDown() {
-	ctx, cancel := context.WithTimeout(context.Background(), k.longestGrace()+stopSlack)
-	defer cancel()
-	ended := make(chan struct{})
-	defer close(ended)
-	k.work.Go(func() {
-		select {
-		case <-k.hurry:
-			cancel()
-		case <-ended:
-		}
-	})
-	e, up := k.currentEngine()
+	late := time.AfterFunc(k.longestGrace()+stopSlack, k.hurryUp)
+	defer late.Stop()
+	k.mu.Lock()
+	e := k.engine
+	k.mu.Unlock()
+	up := e != nil && closed(e.greeted)
 	if e != nil && !up {
 		k.killEngine(e) // it has started nothing and can stop nothing
 	}
-	delegated := up && k.delegate(ctx, e)
-	k.carryOut(ctx)
+	delegated := up && k.delegate(e)
+	k.carryOut()
 	if e != nil {
 		k.dismiss(e, delegated)
 	}
@@ -109,25 +107,17 @@ func (k *keeper) shutDown() {
 
 // longestGrace is the longest of all plans.
 func (k *keeper) longestGrace() time.Duration {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	var longest time.Duration
-	for _, r := range k.live {
-		longest = max(longest, r.spec.Grace)
+	for _, r := range k.liveRuns() {
+		longest = max(longest, r.grace)
 	}
 	return longest
 }
 
-func (k *keeper) currentEngine() (e *engineProcess, up bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.engine, k.engine != nil && k.engine.up
-}
-
 // delegate asks the engine to stop everything and waits until it has. It is
 // false if the engine does not take it on.
-func (k *keeper) delegate(ctx context.Context, e *engineProcess) bool {
-	e.link.post(&Message{Op: OpShutdown})
+func (k *keeper) delegate(e *engineProcess) bool {
+	e.link.Post(&wire.Message{Op: wire.OpShutdown})
 	late := time.NewTimer(ackWithin)
 	defer late.Stop()
 	select {
@@ -138,34 +128,37 @@ func (k *keeper) delegate(ctx context.Context, e *engineProcess) bool {
 		return false
 	case <-e.lost:
 		return false
-	case <-ctx.Done():
+	case <-k.hurry:
 		return false
 	}
 	select {
 	case <-e.finished:
 	case <-e.lost:
-	case <-ctx.Done():
+	case <-k.hurry:
 	}
 	return true
 }
 
 // carryOut stops what runs by its plan, all at once, and kills what is left
-// when ctx ends.
-func (k *keeper) carryOut(ctx context.Context) {
+// when there is no more time.
+func (k *keeper) carryOut() {
 	for _, r := range k.liveRuns() {
 		for _, sig := range r.stopSignals() {
 			_ = k.deliver(r, sig, true)
 		}
-		kill := time.AfterFunc(r.spec.Grace, func() { _ = k.deliver(r, unix.SIGKILL, true) })
+		kill := time.AfterFunc(r.grace, func() { _ = k.deliver(r, unix.SIGKILL, true) })
 		defer kill.Stop()
 	}
-	k.awaitNone(ctx)
+	for len(k.liveRuns()) > 0 && !closed(k.hurry) {
+		select {
+		case <-k.changed:
+		case <-k.hurry:
+		}
+	}
 	for _, r := range k.liveRuns() {
 		_ = k.deliver(r, unix.SIGKILL, true)
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), killWait)
-	defer cancel()
-	k.awaitNone(last)
+	_ = poll(killWait, nil, func() bool { return len(k.liveRuns()) == 0 })
 }
 
 // liveRuns lists the runs that live or are being forked; the latter are killed
@@ -173,22 +166,7 @@ func (k *keeper) carryOut(ctx context.Context) {
 func (k *keeper) liveRuns() []*run {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var runs []*run
-	for _, r := range k.live {
-		runs = append(runs, r)
-	}
-	return runs
-}
-
-// awaitNone waits until nothing runs or ctx ends.
-func (k *keeper) awaitNone(ctx context.Context) {
-	for len(k.liveRuns()) > 0 {
-		select {
-		case <-k.changed:
-		case <-ctx.Done():
-			return
-		}
-	}
+	return slices.Collect(maps.Values(k.live))
 }
 
 // dismiss ends the engine. One that carried out the shutdown may finish its
@@ -205,23 +183,18 @@ func (k *keeper) dismiss(e *engineProcess, delegated bool) {
 // them, and the child of a hung exec. What this process had for children
 // before it became the keeper is not its business.
 func (k *keeper) killStrays() {
-	tick := time.NewTicker(strayPoll)
-	defer tick.Stop()
-	for began := time.Now(); time.Since(began) < killWait; <-tick.C {
+	_ = poll(killWait, nil, func() bool {
 		left := 0
-		for _, pid := range children() {
-			if k.spare[pid] {
-				continue
-			}
-			left++
+		for _, pid := range process.Children() {
 			k.mu.Lock() // nothing is reaped meanwhile
-			if st, err := readStat(pid); err == nil && st.parent == os.Getpid() {
-				_ = unix.Kill(pid, unix.SIGKILL)
+			if !k.spare[pid] {
+				left++
+				if st, err := process.ReadStat(pid); err == nil && st.Parent == os.Getpid() {
+					_ = unix.Kill(pid, unix.SIGKILL)
+				}
 			}
 			k.mu.Unlock()
 		}
-		if left == 0 {
-			return
-		}
-	}
+		return left == 0
+	})
 }

@@ -1,12 +1,15 @@
 package keeper
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/wire"
 )
 
 const (
@@ -25,11 +28,11 @@ const (
 // engineProcess is one engine, from its fork to its end.
 type engineProcess struct {
 	pid      int
-	link     *link
-	up       bool // it has said hello; keeper.mu guards it
-	late     bool // its exec took too long: another has its place; keeper.mu
-	exit     Exit // set when gone is closed
-	greeted  chan struct{}
+	sock     *wire.Socket
+	link     *wire.Link
+	late     bool          // its exec took too long: another has its place; keeper.mu
+	exit     wire.Exit     // set when gone is closed
+	greeted  chan struct{} // closed when it has said hello; under keeper.mu
 	acked    chan struct{}
 	finished chan struct{}
 	lost     chan struct{} // closed when its connection has ended
@@ -38,39 +41,45 @@ type engineProcess struct {
 	greet, ack, finish func() // close the channels, once
 }
 
-func newEngineProcess(s *Socket) *engineProcess {
+func newEngineProcess(s *wire.Socket) *engineProcess {
 	e := &engineProcess{
-		link: newLink(s), greeted: make(chan struct{}), acked: make(chan struct{}),
+		sock: s, link: wire.NewLink(s), greeted: make(chan struct{}), acked: make(chan struct{}),
 		finished: make(chan struct{}), lost: make(chan struct{}), gone: make(chan struct{}),
 	}
-	e.greet = sync.OnceFunc(func() { e.up = true; close(e.greeted) })
+	e.greet = sync.OnceFunc(func() { close(e.greeted) })
 	e.ack = sync.OnceFunc(func() { close(e.acked) })
 	e.finish = sync.OnceFunc(func() { close(e.finished) })
 	return e
 }
 
 // reply answers request m.
-func (e *engineProcess) reply(m, with *Message, fds ...int) {
-	with.Op, with.Seq = OpReply, m.Seq
-	e.link.post(with, fds...)
+func (e *engineProcess) reply(m, with *wire.Message, fds ...int) {
+	with.Op, with.Seq = wire.OpReply, m.Seq
+	e.link.Post(with, fds...)
 }
 
-func (e *engineProcess) fail(m *Message, f *Failure) {
-	e.reply(m, &Message{Failure: f, Version: Version})
+func (e *engineProcess) fail(m *wire.Message, f *wire.Failure) {
+	e.reply(m, &wire.Message{Failure: f, Version: wire.Version})
 }
 
 // superviseEngine keeps an engine running until the shutdown begins.
 func (k *keeper) superviseEngine() {
 	failed, quick := 0, 0
-	for !k.stopped() {
+	for !closed(k.stop) {
 		k.startDrain(drainAfter)
-		usePinned := failed >= triesBeforePinned && k.image >= 0
+		k.renewIfAsked()
+		hung := int(k.execing.Load())
+		if hung > triesBeforePinned {
+			_ = within(backoffMost, k.stop, nil) // each of them holds a P
+			continue
+		}
+		usePinned := max(failed, hung) >= triesBeforePinned && k.image >= 0
 		if usePinned {
-			k.say("cannot start the engine from %s: %d attempts failed; using the binary this keeper runs", k.o.EngineArgv[0], failed)
+			k.say("cannot start the engine from %s: %d attempts failed; using the binary this keeper runs", k.o.EngineArgv[0], max(failed, hung))
 		}
 		began := time.Now()
 		up, how := k.runEngine(usePinned)
-		if k.stopped() {
+		if closed(k.stop) {
 			break
 		}
 		k.say("the engine ended (%s), starting it again", how)
@@ -79,35 +88,15 @@ func (k *keeper) superviseEngine() {
 		}
 		// One that made room for its successor, or was killed from outside, is
 		// no sign that the next will die as well.
-		faultless := up && (how == ended(Exit{}) || how == ended(Exit{Signal: int(unix.SIGKILL)}))
+		faultless := up && (how == ended(wire.Exit{}) || how == ended(wire.Exit{Signal: int(unix.SIGKILL)}))
 		if quick++; faultless || time.Since(began) >= quickDeath {
 			quick = 0
 		}
 		if time.Since(began) < quickDeath {
-			k.pause(min(backoffFirst<<min(max(quick-1, 0), 10), backoffMost))
+			_ = within(min(backoffFirst<<min(max(quick-1, 0), 10), backoffMost), k.stop, nil)
 		}
 	}
 	k.startDrain(0) // what runs must be able to write its last words
-}
-
-// stopped reports whether the shutdown has begun.
-func (k *keeper) stopped() bool {
-	select {
-	case <-k.stop:
-		return true
-	default:
-		return false
-	}
-}
-
-// pause waits, but not into a shutdown.
-func (k *keeper) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-k.stop:
-	}
 }
 
 // runEngine starts one engine and returns when it has been reaped: whether it
@@ -117,9 +106,9 @@ func (k *keeper) runEngine(usePinned bool) (up bool, how string) {
 	if err != nil {
 		return false, fmt.Sprintf("cannot connect it: %v", err)
 	}
-	sock, err := NewSocket(sv[0])
+	sock, err := wire.NewSocket(sv[0])
 	if err != nil {
-		closeAll(sv[:])
+		wire.CloseFDs(sv[:]...)
 		return false, err.Error()
 	}
 	e := newEngineProcess(sock)
@@ -130,14 +119,17 @@ func (k *keeper) runEngine(usePinned bool) (up bool, how string) {
 		return false, fmt.Sprintf("cannot exec %s: %v", k.o.EngineArgv[0], err)
 	}
 	var talk sync.WaitGroup
-	talk.Go(e.link.run)
+	talk.Go(e.link.Run)
 	talk.Go(func() {
 		k.serve(e)
 		close(e.lost)
 	})
-	if !within(helloWithin, e.greeted, e.lost) {
-		k.killEngine(e)
-	}
+	late := time.AfterFunc(cmp.Or(k.o.UpWithin, helloWithin), func() {
+		if !closed(e.greeted) {
+			k.killEngine(e)
+		}
+	})
+	defer late.Stop()
 	select {
 	case <-e.lost:
 	case <-e.gone:
@@ -149,17 +141,17 @@ func (k *keeper) runEngine(usePinned bool) (up bool, how string) {
 	case <-e.gone:
 	case <-k.over: // not even SIGKILL ended it in time
 	}
-	e.link.close()
+	e.link.Close()
 	talk.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return e.up, ended(e.exit)
+	return closed(e.greeted), ended(e.exit)
 }
 
 // await waits until e has exec'd. One that is too late is given up: it is
 // killed when it lands, and reaped like any orphan.
 func (k *keeper) await(e *engineProcess, started <-chan error) error {
-	late := time.NewTimer(answerIn)
+	late := time.NewTimer(cmp.Or(k.o.UpWithin, answerIn))
 	defer late.Stop()
 	select {
 	case err := <-started:
@@ -176,24 +168,11 @@ func (k *keeper) await(e *engineProcess, started <-chan error) error {
 	return unix.ETIMEDOUT
 }
 
-// within waits until a or b is closed and is false if neither is in time.
-func within(d time.Duration, a, b <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-a:
-	case <-b:
-	case <-t.C:
-		return false
-	}
-	return true
-}
-
 // startEngine forks the engine; theirs is its end of the connection.
 func (k *keeper) startEngine(e *engineProcess, theirs int, usePinned bool) error {
-	giveBack := k.takeTurn()
-	defer giveBack()
 	defer unix.Close(theirs)
+	k.execing.Add(1)
+	defer k.execing.Add(-1)
 	path := k.o.EngineArgv[0]
 	if usePinned {
 		path = pinned(k.image)
@@ -215,6 +194,9 @@ func (k *keeper) startEngine(e *engineProcess, theirs int, usePinned bool) error
 		if !e.late {
 			e.pid, k.engine = pid, e
 		}
+		if len(k.renewal) > 0 {
+			k.makeRoomLocked()
+		}
 	})
 }
 
@@ -228,7 +210,7 @@ func (k *keeper) killEngine(e *engineProcess) {
 }
 
 // ended is an exit in a few words.
-func ended(e Exit) string {
+func ended(e wire.Exit) string {
 	if e.Signal != 0 {
 		return "signal: " + unix.SignalName(unix.Signal(e.Signal))
 	}

@@ -18,6 +18,7 @@ import (
 	"hermes/internal/config"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
+	"hermes/internal/stray"
 )
 
 // Names of the variables every gateway gets. They win over the container's
@@ -30,7 +31,7 @@ const (
 	EnvPort    = "PORT"
 	EnvAPIPort = "API_SERVER_PORT"
 	EnvNotify  = "NOTIFY_SOCKET"
-	EnvSlotID  = "HERMES_SLOT_ID"
+	EnvSlotID  = stray.Variable
 )
 
 // Input is all that decides how a gateway is run. Environ, Command and Self
@@ -59,7 +60,7 @@ type Input struct {
 	UserName, UserHome string
 	// Notify is the path of the readiness socket, "" without a supervisor.
 	Notify string
-	// SlotID is [SlotID] of the run, "" without a supervisor.
+	// SlotID is the [stray.Mark] of the run, "" without a supervisor.
 	SlotID string
 }
 
@@ -71,12 +72,6 @@ type Command struct {
 	Dir  string
 	// BuiltIn is true for the built-in gateway, which reports its readiness.
 	BuiltIn bool
-}
-
-// SlotID is the mark in the environment of everything a run starts, by which
-// strays are found: "<slot>.<generation>".
-func SlotID(slot string, generation uint64) string {
-	return slot + "." + strconv.FormatUint(generation, 10)
 }
 
 // Build decides how to run a gateway. The error is a *fault.Error: the program
@@ -92,7 +87,7 @@ func Build(in Input) (Command, error) {
 		cmd.Path = in.Self
 		return cmd, nil
 	}
-	path, err := lookup(argv[0], in.Dir, env["PATH"])
+	path, err := lookup(argv[0], in.Dir, strings.TrimPrefix(env["PATH"], "PATH="))
 	if err != nil {
 		return Command{}, in.lookupFault(argv[0], origin, err)
 	}
@@ -125,12 +120,13 @@ func (in Input) argv() ([]string, origin) {
 	return append(argv, "gateway", "run", "--replace"), builtIn
 }
 
-// environment merges the layers, later ones over earlier ones.
+// environment merges the layers, later ones over earlier ones. Its values are
+// whole "key=value" words: most are the container's, shared by all gateways.
 func environment(in Input) map[string]string {
 	env := make(map[string]string, len(in.Environ)+len(in.Dotenv)+16)
 	for _, kv := range in.Environ {
-		if k, v, ok := strings.Cut(kv, "="); ok && k != "" {
-			env[k] = v
+		if k, _, ok := strings.Cut(kv, "="); ok && k != "" {
+			env[k] = kv
 		}
 	}
 	for _, k := range notInherited() {
@@ -140,13 +136,20 @@ func environment(in Input) map[string]string {
 		delete(env, EnvAPIPort) // a container-wide port is for default only
 		delete(env, EnvPort)
 	}
-	maps.Copy(env, in.Dotenv)
-	maps.Copy(env, in.Env)
+	overlay(env, in.Dotenv)
+	overlay(env, in.Env)
 	for _, k := range ownOnly() {
 		delete(env, k)
 	}
-	maps.Copy(env, in.own())
+	maps.DeleteFunc(env, func(k, _ string) bool { return config.IsDashboardSecret(k) })
+	overlay(env, in.own())
 	return env
+}
+
+func overlay(env, layer map[string]string) {
+	for k, v := range layer {
+		env[k] = k + "=" + v
+	}
 }
 
 // own are the variables of section "Environment": hermes says them, nobody else.
@@ -189,11 +192,16 @@ func ownOnly() []string { return []string{EnvNotify, EnvSlotID} }
 // checkBytes refuses what exec would answer with a bare EINVAL. The value is
 // not shown: it may be a secret.
 func (in Input) checkBytes(env map[string]string, argv []string, from origin) error {
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		if strings.ContainsRune(k+env[k], 0) {
-			return fault.New(fault.InvalidConfig, "cannot run %s: the value of %q contains a NUL byte", in.Profile.Slot(), k).
-				WithHint("correct %s in %s", k, filepath.Join(in.Dir, ".env"))
+	var bad []string
+	for k, kv := range env {
+		if strings.IndexByte(kv, 0) >= 0 {
+			bad = append(bad, k)
 		}
+	}
+	if len(bad) > 0 {
+		k := slices.Min(bad)
+		return fault.New(fault.InvalidConfig, "cannot run %s: the value of %q contains a NUL byte", in.Profile.Slot(), k).
+			WithHint("correct %s in %s", k, filepath.Join(in.Dir, ".env"))
 	}
 	for _, w := range argv {
 		if strings.ContainsRune(w, 0) {
@@ -212,11 +220,4 @@ func (in Input) where(from origin) string {
 	return "gateway.command in " + filepath.Join(in.Dir, "config.yaml")
 }
 
-func flatten(env map[string]string) []string {
-	out := make([]string, 0, len(env))
-	for k, v := range env {
-		out = append(out, k+"="+v)
-	}
-	slices.Sort(out)
-	return out
-}
+func flatten(env map[string]string) []string { return slices.Sorted(maps.Values(env)) }

@@ -108,7 +108,7 @@ func TestEnvironmentLayers(t *testing.T) {
 		Env:      map[string]string{"C": "config", "PORT": "1"},
 		Port:     9653,
 		UserName: "hermes", UserHome: "/opt/data",
-		Notify: "/run/hermes/n", SlotID: SlotID("gateway-coder", 7),
+		Notify: "/run/hermes/n", SlotID: "gateway-coder.7@abc",
 	})
 	want := map[string]string{
 		"A": "container", "B": "dotenv", "C": "config",
@@ -116,7 +116,7 @@ func TestEnvironmentLayers(t *testing.T) {
 		"HERMES_SUPERVISED_CHILD": "coder", "HERMES_S6_SUPERVISED_CHILD": "1",
 		"HOME": "/opt/data", "USER": "hermes", "LOGNAME": "hermes",
 		"PORT": "9653", "API_SERVER_PORT": "9653",
-		"NOTIFY_SOCKET": "/run/hermes/n", "HERMES_SLOT_ID": "gateway-coder.7",
+		"NOTIFY_SOCKET": "/run/hermes/n", "HERMES_SLOT_ID": "gateway-coder.7@abc",
 	}
 	if diff := cmp.Diff(want, envMap(t, cmd.Env)); diff != "" {
 		t.Error(diff)

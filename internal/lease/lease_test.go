@@ -54,8 +54,8 @@ func testRecord() Record {
 	return r
 }
 
-// process runs this binary in a role and returns its first line of output.
-func process(t *testing.T, role, home string, set func(*exec.Cmd)) (*exec.Cmd, string) {
+// inRole runs this binary in a role and returns its first line of output.
+func inRole(t *testing.T, role, home string, set func(*exec.Cmd)) (*exec.Cmd, string) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), "LEASE_TEST_ROLE="+role, "LEASE_TEST_HOME="+home)
@@ -182,7 +182,7 @@ func TestUnprintableRecordIsNotWritten(t *testing.T) {
 
 func TestOtherProcessHolds(t *testing.T) {
 	home := t.TempDir()
-	cmd, line := process(t, "hold", home, nil)
+	cmd, line := inRole(t, "hold", home, nil)
 	if want := "held " + strconv.Itoa(cmd.Process.Pid); line != want {
 		t.Fatalf("%q, want %q", line, want)
 	}
@@ -271,7 +271,7 @@ func TestLockIsOfTheDescription(t *testing.T) {
 func TestInheritedByAnotherProcess(t *testing.T) {
 	home := t.TempDir()
 	l := take(t, home)
-	cmd, line := process(t, "inherit", home, func(c *exec.Cmd) {
+	cmd, line := inRole(t, "inherit", home, func(c *exec.Cmd) {
 		dup, err := unix.FcntlInt(uintptr(l.FD()), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
 			t.Fatal(err)
@@ -329,7 +329,7 @@ func TestUnprivilegedRead(t *testing.T) {
 	}
 	l := take(t, home)
 	defer l.Close()
-	_, line := process(t, "read", home, func(c *exec.Cmd) {
+	_, line := inRole(t, "read", home, func(c *exec.Cmd) {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	})
 	if want := strconv.Itoa(int(Held)) + " " + testRecord().Socket; line != want {

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,17 @@ func fresh(beat, now time.Time) bool {
 	}
 	age := now.Sub(beat)
 	return age < TakeOverAfter && age > -maxSkew
+}
+
+// Remote tells whether the file system of home is one where a heartbeat stands
+// for the lock.
+func Remote(home string) (bool, error) {
+	fd, err := unix.Open(home, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, fmt.Errorf("cannot open %s: %w", home, err)
+	}
+	defer unix.Close(fd)
+	return remoteFS(fd)
 }
 
 // remoteFS tells whether other machines may write the file system fd is on,

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"hermes/internal/process"
 )
 
 // Self is the record of the calling process, without Socket and Manager. What
@@ -15,16 +15,14 @@ func Self(now time.Time) Record {
 	r := Record{
 		Version:   Version,
 		Container: containerID(),
-		BootID:    firstLine("/proc/sys/kernel/random/boot_id"),
+		BootID:    process.BootID(),
 		PID:       os.Getpid(),
 		UID:       os.Geteuid(),
 		Since:     now.UTC(),
+
+		PIDNamespace: process.PIDNamespace(),
 	}
 	r.Host, _ = os.Hostname()
-	var st unix.Stat_t
-	if unix.Stat("/proc/self/ns/pid", &st) == nil {
-		r.PIDNamespace = st.Ino
-	}
 	return r
 }
 
@@ -72,10 +70,4 @@ func isID(s string) bool {
 	return !strings.ContainsFunc(digits, func(c rune) bool {
 		return (c < '0' || c > '9') && (c < 'a' || c > 'f')
 	})
-}
-
-func firstLine(path string) string {
-	b, _ := os.ReadFile(path)
-	line, _, _ := strings.Cut(string(b), "\n")
-	return line
 }

@@ -39,6 +39,22 @@ func TestEveryCellIsWritten(t *testing.T) {
 	}
 }
 
+// TestNoWayRoundTheGate: nothing is spawned but what was admitted, and nobody
+// is in the queue who did not enter it.
+func TestNoWayRoundTheGate(t *testing.T) {
+	for state := range numStates {
+		for event := range numEvents {
+			c := Next(state, event)
+			if slices.Contains(c.Do, Spawn) && (state != Queued || event != Admitted) {
+				t.Errorf("%v, %v: spawned without a token", state, event)
+			}
+			if c.To == Queued && state != Queued && !slices.Contains(c.Do, Enqueue) {
+				t.Errorf("%v, %v: waits for a token nobody was asked for", state, event)
+			}
+		}
+	}
+}
+
 func TestNamesAreDistinct(t *testing.T) {
 	seen := map[string]bool{}
 	for s := range numStates {

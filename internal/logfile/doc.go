@@ -3,10 +3,11 @@
 //
 // # Usage
 //
-// One [Log] per slot, open for as long as its supervisor lives. Each run's pipe
-// is given to [Log.Copy] until it ends; what the run wrote while there was no
-// supervisor is given to [Log.Write] before that. All logs of a supervisor
-// share one [Tee]. [Tail] and [Follow] read a directory, whoever writes it.
+// One [Log] per slot, open for as long as its supervisor lives. Each run's
+// [Pipe] is given to [Log.Copy] until it ends; what the run wrote while there
+// was no supervisor is given to [Log.Write] before that. All logs of a
+// supervisor share one [Tee]. [Tail] and [Follow] read a directory, whoever
+// writes it.
 //
 // # Format
 //
@@ -19,6 +20,9 @@
 // else is the gateway's bytes, untouched; a missing newline at the end of a
 // run's output is added.
 //
+// A log's file is opened when there is something to write, and closed again
+// when many others were opened since: quiet gateways cost no descriptor.
+//
 // Files end with whole lines, except that a line longer than 1/32 of a file
 // may be continued, without a second stamp, in the next.
 //
@@ -27,16 +31,24 @@
 //
 // # Concurrency
 //
-// All methods may be called from any goroutine. A Log has no goroutine and no
-// timer, a Tee has one goroutine that is idle while nothing is written.
+// All methods may be called from any goroutine, those of a Pipe from one at a
+// time. A Log has no goroutine and no timer, a Tee has one goroutine that is
+// idle while nothing is written.
+//
+// A quiet pipe is waited for in Go's poller and read as soon as something comes.
+// A busy one is made wider, taken out of the poller and read once per
+// millisecond, all busy ones at the same moment: each write to a pipe somebody
+// polls wakes the poller, which costs a writer of single lines more than half of
+// its speed. Nobody reads on a thread of its own.
 //
 // # Failure
 //
 // Nothing here ever blocks or fails a gateway. What cannot be written (full
 // disk, read-only file system, a link planted in the way) is counted as lost,
 // and the file is tried again, at most once per second, when more output
-// comes; a line in the log marks the gap. A stuck or closed stdout costs lines
-// there, which are counted, and nothing else.
+// comes, and when the log is closed; a line in the log marks the gap, says how
+// much is missing, since when and why. A stuck, full or closed stdout costs
+// lines there, which are counted for each log, and nothing else.
 //
 // Directories may belong to users who are hostile to us: below [Options.Home]
 // no link is followed, only regular files with one name are opened, and what

@@ -71,7 +71,7 @@ func TestObstacles(t *testing.T) {
 			clk.advance(patience)
 			write(t, l, "again\n")
 			got := unstamped(t, content(t, dir))
-			if !strings.HasPrefix(got, "hermes: 15 bytes of output lost here: ") || !strings.HasSuffix(got, "\nagain\n") {
+			if !strings.HasPrefix(got, "hermes: 15 bytes of output lost here (2 lines, since 2026-05-28T12:42:13Z): cannot ") || !strings.HasSuffix(got, "\nagain\n") {
 				t.Errorf("%q", got)
 			}
 			if s := l.Stats(); s.Lost != 15 || s.Bytes != 6 {
@@ -181,7 +181,7 @@ func fillUp(dir string, free func() error) error {
 		i++
 	}
 	s := l.Stats()
-	if s.Lost < 10*500 || s.LastError == "" || s.Lost+s.Bytes != total {
+	if s.Lost < 10*500 || s.LostLines < 10 || !s.Failing || s.LastError == "" || s.Lost+s.Bytes != total {
 		return fmt.Errorf("full: %+v of %d", s, total)
 	}
 	if err := free(); err != nil {
@@ -195,7 +195,7 @@ func fillUp(dir string, free func() error) error {
 		i++
 	}
 	after := l.Stats()
-	if after.Lost != s.Lost || after.Lost+after.Bytes != total {
+	if after.Lost != s.Lost || after.Failing || after.Lost+after.Bytes != total {
 		return fmt.Errorf("did not recover: %+v, then %+v of %d", s, after, total)
 	}
 	return checkFilled(dir, i, after)

@@ -3,6 +3,7 @@ package logfile
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -18,6 +19,8 @@ type stream struct {
 	pool    *Pool
 	profile string
 	partial []byte // the beginning of a line whose end has not come
+
+	lost atomic.Int64 // lines the tee did not show
 }
 
 // newStream returns nil if there is no tee.
@@ -34,7 +37,7 @@ func (s *stream) write(p, stamp []byte) {
 	defer s.pool.chunks.Put(buf)
 	out := buf[:0]
 	for len(p) > 0 {
-		line, rest, ended := bytes.Cut(p, newline())
+		line, rest, ended := cutLine(p)
 		if space := maxTeeLine - len(s.partial); len(line) > space {
 			space -= runeTail(p, space)
 			line, rest, ended = p[:space], p[space:], true
@@ -50,13 +53,18 @@ func (s *stream) write(p, stamp []byte) {
 		}
 		out = s.tee.format.append(out, stamp, s.profile, line)
 		if len(out) >= batchSize {
-			s.tee.add(out, stamp)
+			s.tee.add(s, out, stamp)
 			out = buf[:0]
 		}
 	}
 	if len(out) > 0 {
-		s.tee.add(out, stamp)
+		s.tee.add(s, out, stamp)
 	}
+}
+
+// cutLine is the first line of p without its newline, and what follows it.
+func cutLine(p []byte) (line, rest []byte, ended bool) {
+	return bytes.Cut(p, []byte{'\n'})
 }
 
 // runeTail is how many bytes before p[at] belong to a rune that goes on there.
@@ -72,14 +80,16 @@ func runeTail(p []byte, at int) int {
 // flush passes on a line that has not ended.
 func (s *stream) flush(stamp []byte) {
 	if len(s.partial) > 0 {
-		s.tee.add(s.tee.format.append(nil, stamp, s.profile, s.partial), stamp)
+		s.tee.add(s, s.tee.format.append(nil, stamp, s.profile, s.partial), stamp)
 		s.partial = nil
 	}
 }
 
 // append appends a line in this format, newline included.
 func (f Format) append(b, stamp []byte, profile string, line []byte) []byte {
-	line = bytes.TrimSuffix(line, []byte{'\r'})
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
 	if f == JSON {
 		b = append(b, `{"ts":"`...)
 		b = append(b, bytes.TrimSpace(stamp)...)
@@ -96,18 +106,16 @@ func (f Format) append(b, stamp []byte, profile string, line []byte) []byte {
 	return append(b, '\n')
 }
 
-// Printable returns line with control characters (but not tabs) and bytes that
-// are no UTF-8 written as \x1b or \u009b, so that it can be shown on a terminal.
+// Printable returns line with control characters (but not tabs), those that turn
+// the direction of text, and bytes that are no UTF-8 written as \x1b or \u009b,
+// so that it can be shown on a terminal or in a page.
 func Printable(line string) string {
 	return string(appendPrintable(nil, []byte(line)))
 }
 
 func appendPrintable(b, line []byte) []byte {
 	for len(line) > 0 {
-		n := 0
-		for n < len(line) && (line[n] >= ' ' && line[n] < 0x7f || line[n] == '\t') {
-			n++
-		}
+		n := shown(line)
 		b = append(b, line[:n]...)
 		if line = line[n:]; len(line) == 0 {
 			break
@@ -130,10 +138,7 @@ func appendPrintable(b, line []byte) []byte {
 // becomes U+FFFD, the file has the bytes.
 func appendJSON(b, line []byte) []byte {
 	for len(line) > 0 {
-		n := 0
-		for n < len(line) && line[n] >= ' ' && line[n] < 0x7f && line[n] != '"' && line[n] != '\\' {
-			n++
-		}
+		n := quotable(line)
 		b = append(b, line[:n]...)
 		if line = line[n:]; len(line) == 0 {
 			break
@@ -152,8 +157,9 @@ func appendJSON(b, line []byte) []byte {
 	return b
 }
 
-// unsafeRune says whether r steers a terminal (C0, DEL, C1) or ends a line for
-// some readers (U+2028, U+2029).
+// unsafeRune says whether r steers a terminal (C0, DEL, C1), ends a line for
+// some readers (U+2028, U+2029) or turns the direction of what follows, so that
+// a line reads as what it is not (U+202A to U+202E, U+2066 to U+2069).
 func unsafeRune(r rune) bool {
-	return r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029
+	return r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

@@ -1,9 +1,9 @@
 package logfile
 
 import (
+	"errors"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -65,27 +65,23 @@ type Log struct {
 	mu      sync.Mutex // orders writers; it is the file's lock, so held while writing
 	file    *file      // nil while there is none
 	fresh   bool       // as in Options, until current was opened once
+	torn    bool       // while there is none: current may end in a line that goes on
 	cut     bool       // the line that current ends in, if it does, will not be continued
-	gap     int64      // bytes lost that the log does not mention yet
-	gapWhy  string     // why
+	gap     gap        // what was lost and the log does not mention yet
+	dropped gap        // the same, of what was lost before it came here
 	retry   time.Time  // when there is no file: not before
 	checked time.Time  // when current was last seen to be the file
 	tee     *stream    // nil for none
 	closed  bool
 
-	bytes, lost atomic.Int64 // not under mu: Stats never waits for a disk
-	lastError   atomic.Pointer[string]
+	counting sync.Mutex // of stats, not mu: Stats never waits for a disk
+	stats    Stats
 }
 
-// Stats is what became of a log's output since [Open]. Stamps do not count.
-type Stats struct {
-	Bytes     int64  // written to the file
-	Lost      int64  // bytes not written to the file
-	LastError string // why, the last time; "" if never
-}
-
-// Open opens the log in o.Dir. Failing to open the file is no error, but a
-// loss when output comes. The error is about options that can never work.
+// Open returns the log in o.Dir and makes that directory. The file in it is
+// opened when there is something to write: one who says nothing costs no
+// descriptor. Failing at either is no error, but a loss when output comes. The
+// error is about options that can never work.
 func Open(o Options) (*Log, error) {
 	p, err := newPlace(o)
 	if err != nil {
@@ -97,6 +93,7 @@ func Open(o Options) (*Log, error) {
 		maxFiles: o.MaxFiles,
 		now:      o.Now,
 		fresh:    o.Fresh,
+		torn:     !o.Fresh,
 		pool:     o.Pool,
 	}
 	if l.pool == nil {
@@ -113,10 +110,12 @@ func Open(o Options) (*Log, error) {
 		l.now = time.Now
 	}
 	l.maxSize, l.maxFiles = max(l.maxSize, minMaxSize), max(l.maxFiles, minMaxFiles)
-	now := l.now()
-	if err := l.openLocked(now); err != nil {
-		l.failLocked(now, err)
+	d, err := p.open()
+	if err != nil {
+		l.failLocked(l.now(), err)
+		return l, nil
 	}
+	d.close()
 	return l, nil
 }
 
@@ -128,7 +127,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		l.lost.Add(int64(len(p)))
+		l.countLoss(l.now(), p)
 		return 0, os.ErrClosed
 	}
 	now := l.now()
@@ -141,36 +140,20 @@ func (l *Log) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Lose counts n bytes of output that were lost before they came here, such as
-// those a keeper dropped, and marks the place in the log.
-func (l *Log) Lose(n int64, why string) {
-	if n <= 0 {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.gapWhy = why
-	l.loseLocked(n)
-}
-
-// Stats returns the counters. It never waits.
-func (l *Log) Stats() Stats {
-	s := Stats{Bytes: l.bytes.Load(), Lost: l.lost.Load()}
-	if e := l.lastError.Load(); e != nil {
-		s.LastError = *e
-	}
-	return s
-}
-
-// Close closes the file. A line that is not finished stays so in the file, for
-// a successor to continue; the tee gets what there is of it. Closing twice is
-// the same as once.
+// Close closes the file, after a last attempt to say in it what was lost. A
+// line that is not finished stays so in the file, for a successor to continue;
+// the tee gets what there is of it. Closing twice is the same as once.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.closed && l.gap.bytes+l.dropped.bytes > 0 {
+		l.retry = time.Time{}
+		_ = l.readyLocked(l.now()) // the loss is in Stats all the same
+	}
 	l.closed = true
 	l.flushTeeLocked()
 	l.dropFileLocked()
+	l.pool.closed(l)
 	return nil
 }
 
@@ -180,10 +163,14 @@ func (l *Log) endLine() {
 	defer l.mu.Unlock()
 	l.flushTeeLocked()
 	l.cut = true
-	if l.file == nil {
-		return // done when it opens again
-	}
-	if err := l.cutLocked(); err != nil {
+	var err error
+	switch {
+	case l.file != nil:
+		err = l.cutLocked()
+	case l.torn:
+		err = l.readyLocked(l.now())
+	} // else it is done when it opens again
+	if err != nil && !errors.Is(err, errWaiting) {
 		l.failLocked(l.now(), err)
 	}
 }

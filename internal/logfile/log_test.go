@@ -207,8 +207,33 @@ func TestLose(t *testing.T) {
 	if got := content(t, dir); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if s := l.Stats(); s.Lost != 100 || s.Bytes != 9 {
+	if s := l.Stats(); s.Lost != 100 || s.Dropped != 100 || s.LostLines != 0 || s.Bytes != 9 || !s.LostAt.Equal(c.t) || s.Failing {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestLossesAreToldApart: what the file did not take and what never came here.
+func TestLossesAreToldApart(t *testing.T) {
+	c := newClock()
+	dir := filepath.Join(t.TempDir(), "log")
+	must(t, os.WriteFile(dir, nil, 0o600))
+	l := openLog(t, Options{Dir: dir, Now: c.now})
+	l.Lose(100, "no supervisor")
+	write(t, l, "one\ntw")
+	c.advance(10 * time.Second)
+	write(t, l, "o\n")
+	s := l.Stats()
+	if s.Lost != 108 || s.Dropped != 100 || s.LostLines != 2 || !s.LostAt.Equal(c.t) || !s.Failing {
+		t.Errorf("%+v", s)
+	}
+	must(t, os.Remove(dir))
+	c.advance(patience)
+	must(t, l.Close()) // nobody has said anything since
+	stamp := string(appendStamp(nil, c.t))
+	want := stamp + "hermes: 100 bytes of output lost here: no supervisor\n" +
+		stamp + "hermes: 8 bytes of output lost here (2 lines, since 2026-05-28T12:42:13Z): " + s.LastError + "\n"
+	if got := content(t, dir); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -275,5 +300,72 @@ func TestManyArchivesAreReducedToTheNewest(t *testing.T) {
 	// Two files were filled, so three of the old ones and current make six.
 	if len(got) != 7 || !slices.Equal(got[1:4], names[27:]) || l.Stats().Lost != 0 {
 		t.Errorf("%v, %+v", got, l.Stats())
+	}
+}
+
+func TestOnlySoManyFilesAreOpen(t *testing.T) {
+	const logs = maxOpenFiles + 40
+	home, pool := t.TempDir(), NewPool()
+	var all []*Log
+	for i := range logs {
+		all = append(all, openLog(t, Options{Dir: filepath.Join(home, fmt.Sprint(i)), Pool: pool}))
+	}
+	if n := openFiles(all); n != 0 {
+		t.Fatalf("%d files are open before anything was written", n)
+	}
+	for _, part := range []string{"one\nha", "lf\n"} {
+		for _, l := range all {
+			write(t, l, part)
+		}
+		if n := openFiles(all); n != maxOpenFiles {
+			t.Errorf("%d files are open, want %d", n, maxOpenFiles)
+		}
+	}
+	for i, l := range all {
+		if got := unstamped(t, content(t, filepath.Join(home, fmt.Sprint(i)))); got != "one\nhalf\n" {
+			t.Fatalf("log %d: %q", i, got)
+		}
+		must(t, l.Close())
+	}
+	if len(pool.files) != 0 {
+		t.Errorf("%d closed logs are remembered", len(pool.files))
+	}
+}
+
+// A line whose end nobody will write is ended although its file was closed in
+// the middle of it.
+func TestLineOfAFileThatRestsIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	l := openLog(t, Options{Dir: dir})
+	write(t, l, "half")
+	if !l.rest() {
+		t.Fatal("the log is busy")
+	}
+	l.endLine()
+	if got := unstamped(t, content(t, dir)); got != "half\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func openFiles(all []*Log) (n int) {
+	for _, l := range all {
+		l.mu.Lock()
+		if l.file != nil {
+			n++
+		}
+		l.mu.Unlock()
+	}
+	return n
+}
+
+// So is the one that the supervisor before this one has left.
+func TestLineOfTheSupervisorBeforeIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	l := openLog(t, Options{Dir: dir})
+	write(t, l, "half")
+	must(t, l.Close())
+	openLog(t, Options{Dir: dir}).endLine()
+	if got := unstamped(t, content(t, dir)); got != "half\n" {
+		t.Errorf("%q", got)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roleVar makes this test binary play another process: "writer 100 1000000"
-// writes so many bytes, in lines of 100, to its stdout.
+// roleVar makes this test binary play another process: "writer 6400 100 1000000"
+// writes to its stdout, 6400 bytes at a time, in lines of 100, a million bytes.
 const roleVar = "HERMES_LOGFILE_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 // play is the main function of a role.
 func play(role string, args []string) error {
 	switch role {
-	case "writer": // bytes per write, bytes in all
-		return playWriter(args[0], args[1])
+	case "writer": // bytes per write, per line, in all
+		return playWriter(args[0], args[1], args[2])
 	case "rotator": // directory
 		return playRotator(args[0])
 	case "limited": // directory
@@ -61,15 +61,19 @@ func actor(t testing.TB, role ...string) *exec.Cmd {
 }
 
 // lines100 is n bytes in lines of 100.
-func lines100(n int) []byte {
-	line := append(bytes.Repeat([]byte("0123456789"), 10)[:99], '\n')
-	return bytes.Repeat(line, n/100)
+func lines100(n int) []byte { return linesOf(100, n) }
+
+// linesOf is n bytes in lines of length each.
+func linesOf(length, n int) []byte {
+	line := append(bytes.Repeat([]byte("0123456789"), length/10+1)[:length-1], '\n')
+	return bytes.Repeat(line, n/length)
 }
 
-func playWriter(per, all string) error {
+func playWriter(per, line, all string) error {
 	n, _ := strconv.Atoi(per)
+	length, _ := strconv.Atoi(line)
 	total, _ := strconv.Atoi(all)
-	block := lines100(n)
+	block := linesOf(length, n)
 	for total > 0 {
 		// As a C program does it: without Go's bookkeeping around system calls.
 		m, _, errno := unix.RawSyscall(unix.SYS_WRITE, 1, uintptr(unsafe.Pointer(&block[0])), uintptr(len(block)))
@@ -83,7 +87,7 @@ func playWriter(per, all string) error {
 
 // newPipe returns a nonblocking read end and a blocking write end, as a keeper
 // makes them.
-func newPipe(t testing.TB) (r, w *os.File) {
+func newPipe(t testing.TB) (r *Pipe, w *os.File) {
 	t.Helper()
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
@@ -92,7 +96,7 @@ func newPipe(t testing.TB) (r, w *os.File) {
 	if err := unix.SetNonblock(p[0], true); err != nil {
 		t.Fatal(err)
 	}
-	r, w = os.NewFile(uintptr(p[0]), "pipe"), os.NewFile(uintptr(p[1]), "pipe")
+	r, w = NewPipe(p[0]), os.NewFile(uintptr(p[1]), "pipe")
 	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
 	return r, w
 }

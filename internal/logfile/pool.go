@@ -1,10 +1,9 @@
 package logfile
 
 import (
+	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // batchSize is how much is read at once: what a pipe holds. chunkSize is how
@@ -23,39 +22,62 @@ type (
 // there is data, so that a thousand idle logs have none.
 type Pool struct {
 	batches, chunks sync.Pool
-	lingering       chan struct{} // bounds the threads that linger
+	wide            chan struct{} // one for each pipe that is widened
+	began           time.Time     // ticks are counted from here
+
+	mu    sync.Mutex // guards what follows
+	files []*Log     // those that have current open, the latest last
+}
+
+// maxOpenFiles is how many logs have their file open at once: a fleet of any
+// size writes its logs with so many descriptors. To open one again costs what
+// some ten lines do.
+const maxOpenFiles = 512
+
+// opened has the log that opened its file first close it, if there are too
+// many, or another one if that is being written. Its caller holds l.mu.
+func (p *Pool) opened(l *Log) {
+	for range 8 {
+		if l = p.enlist(l); l == nil || l.rest() {
+			return
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.files = append(p.files, l) // one too many for now
+}
+
+// enlist adds a log and returns the one that has to go for it, if any.
+func (p *Pool) enlist(l *Log) (first *Log) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.files = append(slices.DeleteFunc(p.files, func(x *Log) bool { return x == l }), l)
+	if len(p.files) > maxOpenFiles {
+		first = p.files[0]
+		p.files = slices.Delete(p.files, 0, 1)
+	}
+	return first
+}
+
+// closed forgets a log.
+func (p *Pool) closed(l *Log) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.files = slices.DeleteFunc(p.files, func(x *Log) bool { return x == l })
 }
 
 // NewPool returns a pool for any number of logs.
 func NewPool() *Pool {
 	return &Pool{
-		batches:   sync.Pool{New: func() any { return new(batchBuffer) }},
-		chunks:    sync.Pool{New: func() any { return new(chunkBuffer) }},
-		lingering: make(chan struct{}, 4),
+		batches: sync.Pool{New: func() any { return new(batchBuffer) }},
+		chunks:  sync.Pool{New: func() any { return new(chunkBuffer) }},
+		wide:    make(chan struct{}, maxWide),
+		began:   time.Now(),
 	}
 }
 
-// A writer of single lines is in a hurry when small batches follow each other
-// at once. To wake up for each of its lines costs it more than its write does
-// (the wake-up is done in its write, by an interrupt to another processor) and
-// us a write to the file per line.
-const (
-	smallBatch = 16 << 10
-	hurry      = 50 * time.Microsecond
-	lingerTime = 50 * time.Microsecond // the kernel's timer slack adds as much
-)
-
-// linger lets a writer in a hurry put more into its pipe, which it fills in not
-// less than 200 µs: it makes line-wise output 1.3 to 1.6 times as fast. It is a
-// system call because a Go timer is waited for in the netpoller, which each
-// write to the pipe wakes. Only so many logs do it at a time: if more are busy,
-// waiting for a processor has the same effect.
-func (p *Pool) linger() {
-	select {
-	case p.lingering <- struct{}{}:
-		pause := unix.NsecToTimespec(int64(lingerTime))
-		_ = unix.Nanosleep(&pause, nil)
-		<-p.lingering
-	default:
-	}
+// untilTick is the time to the next tick. They are the same for all busy logs,
+// so that many of them wake the process no more often than one does.
+func (p *Pool) untilTick() time.Duration {
+	return tick - time.Since(p.began)%tick
 }

@@ -26,6 +26,7 @@ const (
 // Only regular files with one name are read, and no link is followed from dir
 // on. Lines are as the gateway wrote them: see [Printable].
 func Tail(dir string, n int) ([]string, error) {
+	n = max(n, 0)
 	c, err := openCursor(dir, n)
 	if err != nil {
 		return nil, err

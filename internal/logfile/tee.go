@@ -35,23 +35,42 @@ const ourName = "hermes"
 type Tee struct {
 	format Format
 	w      io.Writer
+	own    stream        // of what is written to the tee itself
 	wake   chan struct{} // something is pending or the tee was closed
 	done   chan struct{} // the goroutine has ended
 
 	mu      sync.Mutex // guards what follows; never held while writing
-	pending []byte
-	spare   []byte // the buffer pending does not use
-	gap     int64  // lines lost that the stream does not mention yet
+	pending batch
+	spare   batch // the buffers pending does not use
+	gap     int64 // lines lost that the stream does not mention yet
+	torn    bool  // the last line written has no end
 	stats   TeeStats
 	closed  bool
 }
 
 // TeeStats is what became of a tee's lines.
 type TeeStats struct {
-	Bytes     int64  // written
-	Lost      int64  // lines not written
-	LastError string // of the last write that failed; "" if none did
+	Bytes   int64  // written
+	Lost    int64  // lines not written
+	Why     string // the last of them; "" if there are none
+	Failing bool   // no line was written since
 }
+
+// batch is lines of several logs.
+type batch struct {
+	text   []byte
+	shares []share // in the order of text
+}
+
+// share is a part of a batch that comes from one log, and goes up to end.
+type share struct {
+	of  *stream // nil for the tee's own line,
+	gap int64   // which mentions so many
+	end int
+}
+
+// tooSlow is why lines are lost that nobody has tried to write.
+const tooSlow = "standard output is not read fast enough"
 
 // NewTee starts a tee to w. [Tee.Close] ends it. An *os.File is written without
 // its poller, because stdout may be shared with programs that set or clear
@@ -65,6 +84,13 @@ func NewTee(w io.Writer, format Format) *Tee {
 	t := &Tee{format: format, w: w, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go t.run()
 	return t
+}
+
+// Write adds p as it is, whole lines of another source; it never waits and
+// never fails. They are counted like the others.
+func (t *Tee) Write(p []byte) (int, error) {
+	t.add(&t.own, p, appendStamp(nil, time.Now()))
+	return len(p), nil
 }
 
 // Stats returns the counters. It never waits for the writer.
@@ -90,20 +116,36 @@ func (t *Tee) Close(ctx context.Context) error {
 	}
 }
 
-// add appends whole lines of the tee's format, or counts them as lost.
-func (t *Tee) add(lines, stamp []byte) {
+// add appends whole lines of a log in the tee's format, or counts them as lost.
+func (t *Tee) add(of *stream, lines, stamp []byte) {
 	t.mu.Lock()
-	if t.closed || len(t.pending)+len(lines) > teeLimit {
-		n := int64(bytes.Count(lines, newline()))
-		t.stats.Lost += n
-		t.gap += n
+	if t.closed || len(t.pending.text)+len(lines) > teeLimit {
+		t.loseLocked(of, lines, tooSlow)
 		t.mu.Unlock()
 		return
 	}
 	t.markGapLocked(stamp)
-	t.pending = append(t.pending, lines...)
+	t.pending.text = append(t.pending.text, lines...)
+	t.pending.share(of, 0)
 	t.mu.Unlock()
 	t.wakeUp()
+}
+
+// share says whose the text is that was appended last.
+func (b *batch) share(of *stream, gap int64) {
+	if n := len(b.shares); n > 0 && of != nil && b.shares[n-1].of == of {
+		b.shares[n-1].end = len(b.text)
+		return
+	}
+	b.shares = append(b.shares, share{of: of, gap: gap, end: len(b.text)})
+}
+
+func (t *Tee) loseLocked(of *stream, lines []byte, why string) {
+	n := int64(bytes.Count(lines, newline()))
+	of.lost.Add(n)
+	t.gap += n
+	t.stats.Lost += n
+	t.stats.Why, t.stats.Failing = why, true
 }
 
 func (t *Tee) wakeUp() {
@@ -113,21 +155,27 @@ func (t *Tee) wakeUp() {
 	}
 }
 
+// markGapLocked says on a line of its own what is missing.
 func (t *Tee) markGapLocked(stamp []byte) {
-	if t.gap > 0 {
-		line := fmt.Appendf(nil, "%d lines of output are missing here, standard output was too slow", t.gap)
-		t.pending = t.format.append(t.pending, stamp, ourName, line)
-		t.gap = 0
+	if t.gap == 0 {
+		return
 	}
+	if t.torn {
+		t.pending.text = append(t.pending.text, '\n')
+	}
+	line := fmt.Appendf(nil, "%d lines of output are missing here: %s", t.gap, t.stats.Why)
+	t.pending.text = t.format.append(t.pending.text, stamp, ourName, line)
+	t.pending.share(nil, t.gap)
+	t.gap = 0
 }
 
 func (t *Tee) run() {
 	defer close(t.done)
 	for {
-		p, closed := t.take()
-		if len(p) > 0 {
-			n, err := t.w.Write(p)
-			t.wrote(p, n, err)
+		b, closed := t.take()
+		if len(b.text) > 0 {
+			n, err := t.w.Write(b.text)
+			t.wrote(b, n, err)
 			continue
 		}
 		if closed {
@@ -137,30 +185,45 @@ func (t *Tee) run() {
 	}
 }
 
-// take empties the pending buffer. After Close a last gap is mentioned.
-func (t *Tee) take() (p []byte, closed bool) {
+// take empties the pending batch. After Close a last gap is mentioned, if
+// anything can be written.
+func (t *Tee) take() (b batch, closed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed && t.gap > 0 {
+	if t.closed && t.stats.Why == tooSlow {
 		t.markGapLocked(appendStamp(nil, time.Now()))
 	}
-	if len(t.pending) > 0 {
-		p = t.pending
-		t.pending, t.spare = t.spare[:0], nil
+	if len(t.pending.text) > 0 {
+		b = t.pending
+		t.pending, t.spare = batch{t.spare.text[:0], t.spare.shares[:0]}, batch{}
 	}
-	return p, t.closed
+	return b, t.closed
 }
 
-// wrote accounts for a write of p and keeps its buffer for the next turn.
-func (t *Tee) wrote(p []byte, n int, err error) {
+// wrote accounts for a write of b and keeps its buffers for the next turn. What
+// was not written is lost, but the next line says so.
+func (t *Tee) wrote(b batch, n int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stats.Bytes += int64(n)
-	if err != nil {
-		t.stats.Lost += int64(bytes.Count(p[n:], newline()))
-		t.stats.LastError = err.Error()
+	t.stats.Failing = t.stats.Failing && n == 0
+	if n > 0 {
+		t.torn = b.text[n-1] != '\n'
 	}
-	t.spare = p
+	if err != nil {
+		from := n
+		for _, s := range b.shares {
+			switch {
+			case s.end <= n:
+			case s.of == nil:
+				t.gap += s.gap
+			default:
+				t.loseLocked(s.of, b.text[from:s.end], err.Error())
+			}
+			from = max(from, s.end)
+		}
+	}
+	t.spare = b
 }
 
 // blockingFile writes to a descriptor whatever its O_NONBLOCK flag says.

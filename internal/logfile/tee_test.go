@@ -65,6 +65,7 @@ func TestTeePlain(t *testing.T) {
 		{"escape", []string{"\x1b[31mred\x1b]0;title\x07\n"}, `[coder] \x1b[31mred\x1b]0;title\x07` + "\n"},
 		{"C1 and DEL", []string{"\u009b31m\x7f\n"}, `[coder] \u009b31m\x7f` + "\n"},
 		{"no UTF-8", []string{"\xff\x9b\x00\n"}, `[coder] \xff\x9b\x00` + "\n"},
+		{"text from right to left", []string{"\u202egnp.exe \u2067x\u2069\n"}, `[coder] \u202egnp.exe \u2067x\u2069` + "\n"},
 		{"another line for some", []string{"a\u2028b\n"}, `[coder] a\u2028b` + "\n"},
 	} {
 		if got := teed(t, Plain, c.pieces...); got != c.want {
@@ -110,7 +111,9 @@ func FuzzLine(f *testing.F) {
 		for _, format := range []Format{Plain, JSON} {
 			got := string(format.append(nil, []byte(testStamp), "coder", line))
 			body, ended := strings.CutSuffix(got, "\n")
-			bad := func(r rune) bool { return unicode.IsControl(r) && r != '\t' || r == 0x2028 || r == 0x2029 }
+			bad := func(r rune) bool {
+				return unicode.IsControl(r) && r != '\t' || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+			}
 			if !ended || strings.ContainsFunc(body, bad) || !utf8.ValidString(body) {
 				t.Fatalf("%s: %q", format, got)
 			}
@@ -151,14 +154,14 @@ func TestSlowTeeLosesAndCounts(t *testing.T) {
 		t.Errorf("the log: %+v", s)
 	}
 	lost := tee.Stats().Lost
-	if lost == 0 || lost > lines {
-		t.Fatalf("%d lines lost", lost)
+	if lost == 0 || lost > lines || !tee.Stats().Failing || l.Stats().TeeLost != lost {
+		t.Fatalf("%+v, %+v", tee.Stats(), l.Stats())
 	}
 	close(g.open)
 	eventually(t, "an empty buffer", func() bool {
 		tee.mu.Lock()
 		defer tee.mu.Unlock()
-		return len(tee.pending) == 0
+		return len(tee.pending.text) == 0
 	})
 	write(t, l, "after\n")
 	must(t, tee.Close(t.Context()))
@@ -166,12 +169,70 @@ func TestSlowTeeLosesAndCounts(t *testing.T) {
 	if n := int64(strings.Count(out, "[coder] 0")); n != lines-lost {
 		t.Errorf("%d lines shown, %d lost, of %d", n, lost, lines)
 	}
-	want := fmt.Sprintf("[hermes] %d lines of output are missing here, standard output was too slow\n[coder] after\n", lost)
+	want := fmt.Sprintf("[hermes] %d lines of output are missing here: standard output is not read fast enough\n[coder] after\n", lost)
 	if !strings.HasSuffix(out, want) {
 		t.Errorf("it ends with %q", out[max(0, len(out)-200):])
 	}
-	if tee.Stats().Bytes != int64(len(out)) {
-		t.Errorf("%+v, %d bytes", tee.Stats(), len(out))
+	if s := tee.Stats(); s.Bytes != int64(len(out)) || s.Failing {
+		t.Errorf("%+v, %d bytes", s, len(out))
+	}
+}
+
+// limited is a stdout on a disk that is full after so many bytes.
+type limited struct {
+	mu   sync.Mutex
+	left int
+	buf  bytes.Buffer
+}
+
+func (w *limited) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := min(len(p), w.left)
+	w.left -= n
+	w.buf.Write(p[:n])
+	if n < len(p) {
+		return n, unix.ENOSPC
+	}
+	return n, nil
+}
+
+// TestFailingTee counts what each log lost, and when there is space again it
+// says on a line of its own how much that was in all.
+func TestFailingTee(t *testing.T) {
+	w := &limited{left: len("[anna] one\n[ber")}
+	tee := NewTee(w, Plain)
+	pool := NewPool()
+	logs := map[string]*Log{}
+	for _, name := range []string{"anna", "bert"} {
+		logs[name] = openLog(t, Options{Dir: t.TempDir(), Tee: tee, Profile: name, Pool: pool})
+	}
+	lost := func(n int64) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d lines are lost", n), func() bool { return tee.Stats().Lost == n })
+	}
+	write(t, logs["anna"], "one\n")
+	eventually(t, "it is written", func() bool { return tee.Stats().Bytes > 0 })
+	write(t, logs["bert"], "two\n")
+	lost(1)
+	write(t, logs["anna"], "three\n")
+	lost(2)
+	write(t, logs["bert"], "four\nfive\n")
+	lost(4)
+	w.mu.Lock()
+	w.left = 1 << 20
+	w.mu.Unlock()
+	if s := tee.Stats(); !s.Failing || s.Why != unix.ENOSPC.Error() {
+		t.Errorf("%+v", s)
+	}
+	write(t, logs["anna"], "six\n")
+	must(t, tee.Close(t.Context()))
+	want := "[anna] one\n[ber\n[hermes] 4 lines of output are missing here: no space left on device\n[anna] six\n"
+	if got := w.buf.String(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if a, b, s := logs["anna"].Stats().TeeLost, logs["bert"].Stats().TeeLost, tee.Stats(); a != 1 || b != 3 || s.Failing {
+		t.Errorf("%d of anna's and %d of bert's, %+v", a, b, s)
 	}
 }
 
@@ -179,17 +240,17 @@ func TestGapIsMentionedAtClose(t *testing.T) {
 	g := newGate()
 	tee := NewTee(g, JSON)
 	big := bytes.Repeat([]byte("x\n"), teeLimit/2)
-	tee.add(big, []byte(testStamp))
-	eventually(t, "a write", func() bool { tee.mu.Lock(); defer tee.mu.Unlock(); return len(tee.pending) == 0 })
-	tee.add(big, []byte(testStamp))
-	tee.add([]byte("lost\n"), []byte(testStamp))
+	tee.add(new(stream), big, []byte(testStamp))
+	eventually(t, "a write", func() bool { tee.mu.Lock(); defer tee.mu.Unlock(); return len(tee.pending.text) == 0 })
+	tee.add(new(stream), big, []byte(testStamp))
+	tee.add(new(stream), []byte("lost\n"), []byte(testStamp))
 	close(g.open)
 	must(t, tee.Close(t.Context()))
 	lines := regexp.MustCompile(`(?m)^\{"ts":"[^"]+Z","profile":"hermes","line":"1 lines [^"]+"\}$`)
 	if !lines.Match(g.buf.Bytes()[2*len(big):]) {
 		t.Errorf("it ends with %q", g.buf.Bytes()[2*len(big):])
 	}
-	tee.add([]byte("late\nlate\n"), []byte(testStamp))
+	tee.add(new(stream), []byte("late\nlate\n"), []byte(testStamp))
 	if s := tee.Stats(); s.Lost != 3 {
 		t.Errorf("%+v", s)
 	}
@@ -198,7 +259,7 @@ func TestGapIsMentionedAtClose(t *testing.T) {
 func TestCloseOfStuckTeeHasADeadline(t *testing.T) {
 	g := newGate()
 	tee := NewTee(g, Plain)
-	tee.add([]byte("x\n"), []byte(testStamp))
+	tee.add(new(stream), []byte("x\n"), []byte(testStamp))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if err := tee.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -235,7 +296,7 @@ func playUnread(dir string) error {
 	if err := errors.Join(l.Close(), tee.Close(context.Background())); err != nil {
 		return err
 	}
-	if s := tee.Stats(); s.Lost != 2 || s.LastError == "" || l.Stats().Bytes != 4 {
+	if s := tee.Stats(); s.Lost != 2 || s.Why != unix.EPIPE.Error() || !s.Failing || l.Stats().Bytes != 4 || l.Stats().TeeLost != 2 {
 		return fmt.Errorf("%+v %+v", s, l.Stats())
 	}
 	return nil
@@ -245,6 +306,7 @@ func playUnread(dir string) error {
 // it must be neither believed nor changed.
 func TestNonblockingStdout(t *testing.T) {
 	r, w := newPipe(t)
+	must(t, r.enter())
 	conn, err := w.SyscallConn()
 	must(t, err)
 	flags := func() (n int) {
@@ -259,9 +321,9 @@ func TestNonblockingStdout(t *testing.T) {
 		tee := NewTee(w, Plain)
 		const size = 500_000 // more than the pipe holds, less than the tee does
 		for i := range 5 {
-			tee.add(bytes.Repeat([]byte(strconv.Itoa(i)+"\n"), size/10), []byte(testStamp))
+			tee.add(new(stream), bytes.Repeat([]byte(strconv.Itoa(i)+"\n"), size/10), []byte(testStamp))
 		}
-		n, err := io.CopyN(io.Discard, r, size)
+		n, err := io.CopyN(io.Discard, r.file, size)
 		if err != nil || n != size {
 			t.Errorf("%d %v", n, err)
 		}

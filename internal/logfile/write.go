@@ -2,7 +2,6 @@ package logfile
 
 import (
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -12,8 +11,10 @@ func (l *Log) storeLocked(now time.Time, p, stamp []byte) {
 	defer l.pool.chunks.Put(out)
 	for len(p) > 0 {
 		if err := l.readyLocked(now); err != nil {
-			l.failLocked(now, err)
-			l.loseLocked(int64(len(p)))
+			if !errors.Is(err, errWaiting) {
+				l.failLocked(now, err)
+			}
+			l.loseLocked(now, p)
 			return
 		}
 		inLine := l.file.inLine
@@ -23,7 +24,7 @@ func (l *Log) storeLocked(now time.Time, p, stamp []byte) {
 			n = payload(chunk[:written], inLine)
 			l.failLocked(now, err)
 		}
-		l.bytes.Add(int64(n))
+		l.countWritten(n, err != nil)
 		p = p[n:]
 	}
 }
@@ -68,7 +69,7 @@ func (l *Log) readyLocked(now time.Time) error {
 			err = l.cutLocked()
 		case l.fullLocked() || now.Sub(l.checked) >= patience:
 			err = l.checkLocked(now)
-		case l.gap > 0:
+		case l.gap.bytes+l.dropped.bytes > 0:
 			err = l.markGapLocked(now)
 		default:
 			l.cut = false
@@ -105,7 +106,8 @@ func (l *Log) openLocked(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	l.file, l.fresh, l.checked = f, false, now
+	l.file, l.fresh, l.torn, l.checked = f, false, false, now
+	l.pool.opened(l)
 	return nil
 }
 
@@ -146,34 +148,18 @@ func (l *Log) cutLocked() error {
 	return err
 }
 
-// markGapLocked tells the reader of the log that something is missing.
-func (l *Log) markGapLocked(now time.Time) error {
-	line := appendStamp(nil, now)
-	line = fmt.Appendf(line, "hermes: %d bytes of output lost here: %s\n", l.gap, l.gapWhy)
-	if _, err := l.file.write(line); err != nil {
-		l.cut = true
-		return err
+// rest closes the file of a log that nobody is writing, until there is more to
+// write; false if somebody is.
+func (l *Log) rest() bool {
+	if !l.mu.TryLock() {
+		return false
 	}
-	l.gap = 0
-	return nil
-}
-
-// failLocked notes why the file cannot be written and lets it rest.
-func (l *Log) failLocked(now time.Time, err error) {
-	if errors.Is(err, errWaiting) {
-		return
+	defer l.mu.Unlock()
+	if l.file != nil {
+		l.torn = l.file.inLine
+		l.dropFileLocked()
 	}
-	why := err.Error()
-	l.gapWhy = why
-	l.lastError.Store(&why)
-	l.dropFileLocked()
-	l.retry = now.Add(patience)
-}
-
-func (l *Log) loseLocked(n int64) {
-	l.lost.Add(n)
-	l.gap += n
-	l.cut = true
+	return true
 }
 
 func (l *Log) dropFileLocked() {

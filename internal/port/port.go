@@ -72,38 +72,93 @@ func (e *FullError) Error() string {
 // A recorded port counts only inside the range and never for the default
 // profile: a port that was explicit once must not outlive its line in a file.
 func Assign(claims []Claim) (map[profile.Name]int, error) {
-	a := assignment{ports: make(map[profile.Name]int, len(claims)), owners: make(map[int][]profile.Name, len(claims))}
+	b := NewBook(claims)
+	return b.ports, b.Problems()
+}
+
+// Book is an assignment that can be added to. It is not safe for concurrent use.
+type Book struct {
+	assignment
+	clashes []error
+	full    []profile.Name // without a port; sorted
+}
+
+// NewBook is the assignment of [Assign].
+func NewBook(claims []Claim) *Book {
+	b := &Book{assignment: assignment{
+		ports: make(map[profile.Name]int, len(claims)), owners: make(map[int][]profile.Name, len(claims)),
+	}}
 	sorted := slices.Clone(claims)
 	slices.SortStableFunc(sorted, func(x, y Claim) int { return strings.Compare(string(x.Name), string(y.Name)) })
 	sorted = slices.CompactFunc(sorted, func(x, y Claim) bool { return x.Name == y.Name })
 
 	for _, c := range sorted {
 		if c.Explicit != 0 {
-			a.give(c.Name, c.Explicit)
+			b.give(c.Name, c.Explicit)
 		}
 	}
 	for _, c := range sorted {
-		if !a.has(c.Name) && c.Name != profile.Default && inRange(c.Recorded) && a.free(c.Recorded) {
-			a.give(c.Name, c.Recorded)
+		if !b.has(c.Name) && b.recorded(c) {
+			b.give(c.Name, c.Recorded)
 		}
 	}
-	var full FullError
 	for _, c := range sorted {
-		if a.has(c.Name) {
+		if b.has(c.Name) {
 			continue
 		}
-		if p := a.search(c.Name); p != 0 {
-			a.give(c.Name, p)
+		if p := b.search(c.Name); p != 0 {
+			b.give(c.Name, p)
 		} else {
-			full.Names = append(full.Names, c.Name)
+			b.full = append(b.full, c.Name)
 		}
 	}
-	return a.ports, a.problems(full)
+	b.clashes = b.findClashes()
+	return b
+}
+
+// Of is the profile's port, 0 if it has none.
+func (b *Book) Of(n profile.Name) int { return b.ports[n] }
+
+// Problems is the error of [Assign].
+func (b *Book) Problems() error {
+	errs := b.clashes
+	if len(b.full) > 0 {
+		errs = append(slices.Clip(errs), &FullError{Names: slices.Clone(b.full)})
+	}
+	return errors.Join(errs...)
+}
+
+// Add assigns a port to one profile more, at a cost that does not grow with
+// their number: what a new book would give it if the others had theirs on record
+// and it had none of theirs. It is false, and nothing is done, if another profile's port may have to
+// change for it: that takes a new book.
+func (b *Book) Add(c Claim) bool {
+	at, isFull := slices.BinarySearch(b.full, c.Name)
+	switch {
+	case b.has(c.Name) || isFull || c.Explicit != 0 && !b.free(c.Explicit):
+		return false
+	case c.Explicit != 0:
+		b.give(c.Name, c.Explicit)
+	case b.recorded(c):
+		b.give(c.Name, c.Recorded)
+	default:
+		if p := b.search(c.Name); p != 0 {
+			b.give(c.Name, p)
+			break
+		}
+		b.full = slices.Insert(b.full, at, c.Name)
+	}
+	return true
 }
 
 type assignment struct {
 	ports  map[profile.Name]int
 	owners map[int][]profile.Name
+}
+
+// recorded says whether the port that a claim has on record is to be had.
+func (a *assignment) recorded(c Claim) bool {
+	return c.Name != profile.Default && inRange(c.Recorded) && a.free(c.Recorded)
 }
 
 func (a *assignment) give(n profile.Name, p int) {
@@ -133,17 +188,14 @@ func (a *assignment) search(n profile.Name) int {
 	return 0
 }
 
-func (a *assignment) problems(full FullError) error {
+func (a *assignment) findClashes() []error {
 	var errs []error
 	for _, p := range slices.Sorted(maps.Keys(a.owners)) {
 		if names := a.owners[p]; len(names) > 1 {
 			errs = append(errs, &ClashError{Port: p, Names: names})
 		}
 	}
-	if len(full.Names) > 0 {
-		errs = append(errs, &full)
-	}
-	return errors.Join(errs...)
+	return errs
 }
 
 func inRange(p int) bool { return p >= First && p < First+Count }

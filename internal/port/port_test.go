@@ -154,6 +154,91 @@ func TestAssignProperties(t *testing.T) {
 	})
 }
 
+// TestBookGrowsLikeANewOne: profile by profile, with a new book only where Add
+// asks for one, everybody has what Assign gives, and nobody's port moves but
+// for an explicit one.
+func TestBookGrowsLikeANewOne(t *testing.T) {
+	ports := rapid.OneOf(rapid.Just(0), rapid.Just(0), rapid.IntRange(9200, 9230))
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SliceOfNDistinct(rapid.IntRange(1, 500), 0, 60, rapid.ID).Draw(t, "names")
+		book := port.NewBook(nil)
+		var claims []port.Claim
+		for _, i := range names {
+			c := port.Claim{
+				Name:     profile.Name("p" + strconv.Itoa(i)),
+				Explicit: ports.Draw(t, "explicit"), Recorded: ports.Draw(t, "recorded"),
+			}
+			claims = append(claims, c)
+			if hasPort(claims[:len(claims)-1], book, c.Recorded) { // who has it keeps it
+				claims[len(claims)-1].Recorded = 0
+			}
+			want, err := port.Assign(claims)
+			if book.Add(c) == (c.Explicit != 0 && hasPort(claims[:len(claims)-1], book, c.Explicit)) {
+				t.Fatalf("%+v: Add is wrong about whether somebody has its port", c)
+			}
+			if book.Of(c.Name) == 0 {
+				book = port.NewBook(claims)
+			}
+			for i := range claims {
+				if got := book.Of(claims[i].Name); got != want[claims[i].Name] {
+					t.Fatalf("%s has %d, want %d", claims[i].Name, got, want[claims[i].Name])
+				}
+				claims[i].Recorded = want[claims[i].Name]
+			}
+			if fmt.Sprint(book.Problems()) != fmt.Sprint(err) {
+				t.Fatalf("problems %v, want %v", book.Problems(), err)
+			}
+		}
+	})
+}
+
+// hasPort says whether one of these profiles has the port.
+func hasPort(claims []port.Claim, book *port.Book, number int) bool {
+	return slices.ContainsFunc(claims, func(c port.Claim) bool { return book.Of(c.Name) == number })
+}
+
+// TestBookOfAFullRange still takes profiles, which get no port.
+func TestBookOfAFullRange(t *testing.T) {
+	book := port.NewBook(nil)
+	var claims []port.Claim
+	for i := range port.Count + 50 {
+		c := port.Claim{Name: profile.Name(fmt.Sprintf("p%03d", i))}
+		claims = append(claims, c)
+		if !book.Add(c) || book.Add(c) {
+			t.Fatalf("%s is not taken once", c.Name)
+		}
+	}
+	want, err := port.Assign(claims)
+	for _, c := range claims {
+		if got := book.Of(c.Name); got != want[c.Name] {
+			t.Errorf("%s has %d, want %d", c.Name, got, want[c.Name])
+		}
+	}
+	if got := book.Problems(); err == nil || got == nil || got.Error() != err.Error() {
+		t.Errorf("problems %v, want %v", got, err)
+	}
+}
+
+// BenchmarkAdd is what one profile more costs, in fleets of two sizes.
+func BenchmarkAdd(b *testing.B) {
+	for _, n := range []int{100, 5000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			var claims []port.Claim
+			for i := range n {
+				claims = append(claims, port.Claim{Name: profile.Name(fmt.Sprintf("p%05d", i))})
+			}
+			book := port.NewBook(claims)
+			i := 0
+			for b.Loop() {
+				i++
+				if !book.Add(port.Claim{Name: profile.Name("q" + strconv.Itoa(i)), Explicit: 10000 + i}) {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
+
 // TestManyNamesStayReadable: an error about a fleet of a thousand is one line.
 func TestManyNamesStayReadable(t *testing.T) {
 	var names []profile.Name

@@ -99,7 +99,22 @@ type Exit struct {
 	At      time.Time `json:"at"`
 	// Reason is a sentence for people, "" when the code says it all.
 	Reason string `json:"reason,omitempty"`
+	// Strays are processes that had outlived the run and were ended after it,
+	// at most MaxStrays; MoreStrays counts the others.
+	Strays     []Stray `json:"strays,omitempty"`
+	MoreStrays int     `json:"more_strays,omitempty"`
 }
+
+// Stray is a process that outlived the run that started it.
+type Stray struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
+	// End is what ended it, "SIGTERM" or "SIGKILL", or "alive" if nothing did.
+	End string `json:"end"`
+}
+
+// MaxStrays bounds the strays that are kept of an exit.
+const MaxStrays = 8
 
 // String is the exit in a few words: "exit 78", "SIGKILL", "never started: …".
 func (e Exit) String() string {
@@ -146,6 +161,9 @@ type Supervision struct {
 	// Restarting marks a run that was told to stop so that the next can start.
 	Restarting bool   `json:"restarting,omitempty"`
 	Run        uint64 `json:"run,omitempty"` // generation of the latest spawn
+	// LogDropped is how much of the latest run's output was dropped while there
+	// was no engine, as far as the log says so.
+	LogDropped int64 `json:"log_dropped,omitempty"`
 	// ReadyAt is when the latest run became ready; zero if it has not.
 	ReadyAt time.Time `json:"ready_at,omitzero"`
 	// Health is what the latest run said of itself; a supervisor that comes

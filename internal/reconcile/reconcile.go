@@ -242,28 +242,33 @@ func (a *Action) write(want profile.Intent, by string, now time.Time) {
 
 // resume decides how the slot goes on under the intent in force.
 func (a *Action) resume(w World) {
-	if a.Intent.Intent != profile.Running {
-		a.Resume = Down
-		if a.Last.State == profile.StateStopped && a.Last.IntentGeneration == a.Intent.Generation {
-			a.Reason = a.Last.Reason // kept until the next command
+	a.Resume, a.Reason = Continue(a.Intent, a.Last, w.Live[a.Name.Slot()], w.Keeper)
+}
+
+// Continue decides how a slot goes on under an intent, from what was observed
+// last, and with the reason that is kept. lives says that it has a run.
+func Continue(intent profile.IntentRecord, last profile.Supervision, lives bool, keeper string) (how Resume, reason string) {
+	if intent.Intent != profile.Running {
+		if last.State == profile.StateStopped && last.IntentGeneration == intent.Generation {
+			return Down, last.Reason // kept until the next command
 		}
-		return
+		return Down, ""
 	}
-	a.Resume = Up
-	if w.Live[a.Name.Slot()] || a.Last.IntentGeneration != a.Intent.Generation {
-		return
+	if lives || last.IntentGeneration != intent.Generation {
+		return Up, ""
 	}
-	switch a.Last.State {
+	switch last.State {
 	case profile.StateParked:
-		a.Resume, a.Reason = Park, a.Last.Reason
+		return Park, last.Reason
 	case profile.StateBackoff:
-		a.Resume, a.Reason = Wait, a.Last.Reason
+		return Wait, last.Reason
 	case profile.StateStopped:
-		if a.Last.Ended && a.Last.Keeper == w.Keeper {
-			a.Resume, a.Reason = Leave, a.Last.Reason
+		if last.Ended && last.Keeper == keeper {
+			return Leave, last.Reason
 		}
 	case profile.StateStarting, profile.StateRunning, profile.StateStopping:
 	}
+	return Up, ""
 }
 
 // migrated derives an intent for a home that has none, as the original would

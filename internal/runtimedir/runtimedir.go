@@ -64,6 +64,9 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
+// System is the directory for a supervisor that is root.
+const System = "/run/hermes"
+
 // Candidates are the directories a supervisor of that uid tries, in order. The
 // first two are the values of $HERMES_RUNTIME_DIR and $XDG_RUNTIME_DIR, "" if
 // unset.
@@ -72,7 +75,7 @@ func Candidates(hermesRuntimeDir, xdgRuntimeDir string, uid int) []string {
 	if hermesRuntimeDir != "" {
 		c = append(c, hermesRuntimeDir)
 	}
-	c = append(c, "/run/hermes")
+	c = append(c, System)
 	if xdgRuntimeDir != "" {
 		c = append(c, filepath.Join(xdgRuntimeDir, "hermes"))
 	}
@@ -83,20 +86,38 @@ func Candidates(hermesRuntimeDir, xdgRuntimeDir string, uid int) []string {
 // Choose makes and returns the directory of home in the first candidate where
 // that, and binding a socket there, can be done: <candidate>/<hash of home>,
 // owned by the caller, mode 0711 for root (others reach the socket, which
-// checks its peers), else 0700. The caller holds home's lease. The error is an
-// [*Error] naming every candidate.
-func Choose(home string, candidates ...string) (string, error) {
+// checks its peers), else 0700. The caller holds home's lease. What does not do
+// and comes before it is refused. The error is an [*Error] naming every
+// candidate.
+func Choose(home string, candidates ...string) (dir string, refused []Attempt, err error) {
 	name := hashOf(home)
-	fail := &Error{}
 	for _, base := range candidates {
 		dir := filepath.Join(base, name)
 		err := prepare(base, dir)
 		if err == nil {
-			return dir, nil
+			return dir, refused, nil
 		}
-		fail.Attempts = append(fail.Attempts, Attempt{base, err})
+		refused = append(refused, Attempt{base, err})
 	}
-	return "", fail
+	return "", refused, &Error{Attempts: refused}
+}
+
+// Probe says what Choose would return, and leaves nothing behind. The directory
+// a supervisor uses must not be among the candidates.
+func Probe(home string, candidates ...string) (dir string, refused []Attempt) {
+	var made []string
+	for _, base := range candidates {
+		for _, path := range []string{filepath.Join(base, hashOf(home)), base} {
+			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+				made = append(made, path)
+			}
+		}
+	}
+	dir, refused, _ = Choose(home, candidates...)
+	for _, path := range made {
+		_ = unix.Rmdir(path) // not if somebody uses it by now
+	}
+	return dir, refused
 }
 
 // hashOf is the name of home's directory in any candidate.

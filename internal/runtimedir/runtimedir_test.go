@@ -35,14 +35,42 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// Probe finds what Choose would choose, and leaves no trace of having looked.
+func TestProbe(t *testing.T) {
+	b := base(t)
+	none, some := filepath.Join(b, "none", "deep"), filepath.Join(b, "hermes")
+	dir, refused := Probe("/opt/data", none, some)
+	if filepath.Dir(dir) != some || len(refused) != 1 || refused[0].Dir != none {
+		t.Errorf("found %s, refused %v", dir, refused)
+	}
+	if left, _ := os.ReadDir(b); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	if _, _, err := Choose("/opt/data", some); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := Probe("/opt/data", some); again != dir {
+		t.Errorf("then found %s", again)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("what was there is gone: %v", err)
+	}
+	if dir, refused = Probe("/opt/data", none); dir != "" || len(refused) != 1 {
+		t.Errorf("of none found %s, refused %v", dir, refused)
+	}
+}
+
 func TestChoose(t *testing.T) {
 	b := base(t)
 	first, second := filepath.Join(b, "none", "deep"), filepath.Join(b, "hermes")
 	umask := unix.Umask(0o077)
-	dir, err := Choose("/opt/data", first, second, filepath.Join(b, "third"))
+	dir, refused, err := Choose("/opt/data", first, second, filepath.Join(b, "third"))
 	unix.Umask(umask)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(refused) != 1 || refused[0].Dir != first || !errors.Is(refused[0].Err, unix.ENOENT) {
+		t.Errorf("refused %v", refused)
 	}
 	// The first 8 hex digits of sha256("/opt/data").
 	if want := filepath.Join(second, "b7dd404e"); dir != want {
@@ -64,13 +92,13 @@ func TestChoose(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := Choose("/opt//data/", second); err != nil || again != dir {
+	if again, _, err := Choose("/opt//data/", second); err != nil || again != dir {
 		t.Errorf("then %s, %v", again, err)
 	}
 	if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != want {
 		t.Errorf("mode %v, %v", st.Mode(), err)
 	}
-	if other, err := Choose("/opt/other", second); err != nil || other == dir {
+	if other, _, err := Choose("/opt/other", second); err != nil || other == dir {
 		t.Errorf("another home has %s, %v", other, err)
 	}
 }
@@ -114,7 +142,7 @@ func TestRefused(t *testing.T) {
 			}
 			dir := filepath.Join(base(t), "b")
 			tt.make(t, dir)
-			got, err := Choose("/opt/data", dir)
+			got, _, err := Choose("/opt/data", dir)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), dir) {
 				t.Errorf("chose %q, %v; want %q", got, err, tt.want)
 			}
@@ -166,7 +194,7 @@ func TestEveryCandidateIsNamed(t *testing.T) {
 	b := base(t)
 	long := filepath.Join(b, strings.Repeat("x", 100))
 	gone := filepath.Join(b, "none", "deep")
-	_, err := Choose("/opt/data", "run", long, gone)
+	_, _, err := Choose("/opt/data", "run", long, gone)
 	e, ok := errors.AsType[*Error](err)
 	if !ok || len(e.Attempts) != 3 {
 		t.Fatalf("got %v", err)
@@ -182,13 +210,13 @@ func TestEveryCandidateIsNamed(t *testing.T) {
 	if _, err := os.Stat(long); err == nil {
 		t.Error("a candidate that cannot do was made")
 	}
-	if _, err := Choose("/opt/data"); err == nil {
+	if _, _, err := Choose("/opt/data"); err == nil {
 		t.Error("chose from nothing")
 	}
 }
 
 func TestListen(t *testing.T) {
-	dir, err := Choose("/opt/data", filepath.Join(base(t), "b"))
+	dir, _, err := Choose("/opt/data", filepath.Join(base(t), "b"))
 	must(t, err)
 	// What an earlier supervisor left: a socket nobody serves.
 	stale, _, err := Listen(dir)

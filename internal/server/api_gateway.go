@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"hermes/api"
@@ -33,6 +34,7 @@ func (s *Server) fleet(w *writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	w.Header().Set(api.DownHeader, strconv.Itoa(f.Down()))
 	s.write(w, http.StatusOK, f)
 	return nil
 }

@@ -56,3 +56,17 @@ func TestGoClient(t *testing.T) {
 		t.Errorf("a name that is none: %v", err)
 	}
 }
+
+// The answer with the fleet says in its header how much of it is down.
+func TestFleetSaysHowManyAreDown(t *testing.T) {
+	rows := []api.Gateway{
+		{Intent: "running", State: "running"},
+		{Intent: "running", State: "backoff"},
+		{Intent: "stopped", State: "stopped"},
+		{Intent: "running", State: "parked"},
+	}
+	rn := serve(t, &backend{rows: rows}, nil)
+	if _, down, err := client.New(rn.socket).FleetJSON(t.Context()); err != nil || down != 2 {
+		t.Errorf("%d are down, %v; want 2", down, err)
+	}
+}

@@ -56,13 +56,20 @@ func docs(t *testing.T) string {
 	for _, rt := range routes() {
 		fmt.Fprintf(&b, "\n### `%s %s`\n\n%s\n\n", rt.method, rt.pattern, rt.does)
 		fmt.Fprintf(&b, "* access: %s\n* command: `%s`\n", rt.access, rt.command)
+		if rt.query != "" {
+			fmt.Fprintf(&b, "* parameters: `%s`\n", strings.ReplaceAll(rt.query, ", ", "`, `"))
+		}
 		if rt.body != nil {
 			fmt.Fprintf(&b, "* body: %s\n", link(rt.body))
 		}
 		if rt.answer != nil {
 			stream := ""
-			if rt.stream {
-				stream = ", one per line and gateway, as they come (`application/x-ndjson`)"
+			switch rt.stream {
+			case "":
+			case "line":
+				stream = ", one per line, as they come (`application/x-ndjson`)"
+			default:
+				stream = ", one per line and " + rt.stream + ", as they come (`application/x-ndjson`)"
 			}
 			fmt.Fprintf(&b, "* answer: %s%s\n", link(rt.answer), stream)
 		}
@@ -112,11 +119,15 @@ func link(v any) string {
 
 // writeTypes documents the structs of package api with their own comments.
 func writeTypes(t *testing.T, b *strings.Builder) {
-	file, err := parser.ParseFile(token.NewFileSet(), "../../api/api.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
+	var decls []ast.Decl
+	for _, name := range []string{"api.go", "event.go", "profile.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), "../../api/"+name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decls = append(decls, file.Decls...)
 	}
-	for _, decl := range file.Decls {
+	for _, decl := range decls {
 		gen, ok := decl.(*ast.GenDecl)
 		if !ok || gen.Tok != token.TYPE {
 			continue

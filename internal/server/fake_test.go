@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hermes/api"
+	"hermes/internal/event"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
 )
@@ -39,6 +41,10 @@ type backend struct {
 	all  func(ctx context.Context, each func(api.ActionResult)) error
 	bad  error // what the reads fail with
 	sick bool
+	rows []api.Gateway // of the fleet; nil for coder alone
+	log  *event.Log    // of events; nil: none happens
+	// show is what Log does; nil emits two lines.
+	show func(ctx context.Context, lines int, follow bool, emit func(string) error) error
 }
 
 var (
@@ -46,7 +52,25 @@ var (
 	_ Operator = (*backend)(nil)
 	_ Profiles = (*backend)(nil)
 	_ Planner  = (*backend)(nil)
+	_ Events   = (*backend)(nil)
+
+	_ Inspector = (*backend)(nil)
 )
+
+func (b *backend) Page(q event.Query) api.EventList {
+	if b.log == nil {
+		return api.EventList{Events: []api.Event{}}
+	}
+	return b.log.Page(q)
+}
+
+func (b *backend) Next(ctx context.Context, q event.Query) (api.EventList, error) {
+	if b.log == nil {
+		<-ctx.Done()
+		return api.EventList{}, ctx.Err()
+	}
+	return b.log.Next(ctx, q)
+}
 
 func (b *backend) say(words ...any) {
 	b.mu.Lock()
@@ -62,7 +86,11 @@ func (b *backend) heard() []string {
 }
 
 func (b *backend) Fleet(context.Context) (api.Fleet, error) {
-	return api.Fleet{Engine: "native", Gateways: []api.Gateway{coder("running")}}, b.bad
+	rows := b.rows
+	if rows == nil {
+		rows = []api.Gateway{coder("running")}
+	}
+	return api.Fleet{Engine: "native", Gateways: rows}, b.bad
 }
 
 func (b *backend) Gateway(_ context.Context, name profile.Name) (api.Gateway, error) {
@@ -77,6 +105,32 @@ func (b *backend) Why(_ context.Context, name profile.Name) (api.Why, error) {
 		return api.Why{}, fault.NotRegistered(string(name))
 	}
 	return api.Why{Gateway: coder("running"), Next: "nothing"}, b.bad
+}
+
+func (b *backend) Exits(_ context.Context, name profile.Name) (api.ExitList, error) {
+	if name != "coder" {
+		return api.ExitList{}, fault.NotRegistered(string(name))
+	}
+	return api.ExitList{Exits: []api.Exit{{Code: new(3)}}}, b.bad
+}
+
+func (b *backend) Config(_ context.Context, name profile.Name) (api.Config, error) {
+	if name != "coder" {
+		return api.Config{}, fault.NotRegistered(string(name))
+	}
+	return api.Config{Profile: "coder"}, b.bad
+}
+
+func (b *backend) Log(ctx context.Context, name profile.Name, lines int, follow bool, emit func(string) error) error {
+	switch {
+	case name != "coder":
+		return fault.NotRegistered(string(name))
+	case b.show != nil:
+		return b.show(ctx, lines, follow, emit)
+	case b.bad != nil:
+		return b.bad
+	}
+	return errors.Join(emit("one"), emit("two"))
 }
 
 func (b *backend) Live(context.Context) api.Health { return api.Health{OK: !b.sick} }
@@ -111,6 +165,11 @@ func (b *backend) Restart(ctx context.Context, name profile.Name, r Request) (ap
 func (b *backend) All(ctx context.Context, action string, r Request, each func(api.ActionResult)) error {
 	b.say("all", action, r)
 	return b.all(ctx, each)
+}
+
+func (b *backend) RestartDashboard(_ context.Context, r Request) (api.Dashboard, error) {
+	b.say("restart dashboard", r)
+	return api.Dashboard{Slot: "dashboard", State: "running"}, b.bad
 }
 
 func (b *backend) Create(_ context.Context, name profile.Name, by string) (api.Profile, error) {
@@ -177,7 +236,7 @@ func serve(t *testing.T, b *backend, adjust func(*Options), tune ...func(*Server
 		t.Fatal(err)
 	}
 	o := Options{
-		Listener: l, Fleet: b, Operator: b, Profiles: b, Planner: b,
+		Listener: l, Fleet: b, Inspector: b, Operator: b, Profiles: b, Planner: b, Events: b,
 		Allowed: AllowUIDs(uint32(os.Geteuid())), UID: 10000,
 		Logger: slog.New(slog.NewTextHandler(rn.logs, nil)),
 	}

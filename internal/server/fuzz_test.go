@@ -28,7 +28,7 @@ func FuzzRequest(f *testing.F) {
 			}
 			return api.ActionResult{}, nil
 		}
-		s := New(Options{Fleet: b, Operator: b, Profiles: b, Planner: b, Allowed: AllowUIDs(), Logger: discard()})
+		s := New(Options{Fleet: b, Inspector: b, Operator: b, Profiles: b, Planner: b, Events: b, Allowed: AllowUIDs(), Logger: discard()})
 		defer s.killNow()
 		for _, rt := range routes() {
 			r := httptest.NewRequest(rt.method, "/", strings.NewReader(body))
@@ -48,6 +48,34 @@ func FuzzRequest(f *testing.F) {
 			if w.status != 0 {
 				t.Errorf("%s %s %q: an answer (%d) and an error: %v", rt.method, rt.pattern, body, w.status, err)
 			}
+		}
+	})
+}
+
+// FuzzEventQuery: whatever an address asks of events, the log is asked for no
+// more than it is to give, and what cannot be meant is refused.
+func FuzzEventQuery(f *testing.F) {
+	f.Add("after=7&limit=3&profile=coder", "")
+	f.Add("follow=1", "18446744073709551615")
+	f.Add("follow=1&after=x", "-1")
+	f.Add("limit=99999999999999999999&profile=../x", "\n")
+	f.Add("after=%31&follow=0;limit=1", "8")
+	f.Fuzz(func(t *testing.T, query, last string) {
+		r := httptest.NewRequest("GET", "/v1/events", nil)
+		r.URL.RawQuery = query
+		r.Header["Last-Event-Id"] = []string{last}
+		q, _, err := eventQuery(r)
+		if err != nil {
+			if code := fault.CodeOf(err); code != fault.Usage && code != fault.InvalidName {
+				t.Errorf("%q: %v", query, err)
+			}
+			return
+		}
+		if q.Limit < 1 || q.Limit > maxEvents || q.Newest && q.After != 0 {
+			t.Errorf("%q: %+v", query, q)
+		}
+		if _, err := profile.Parse(q.Profile); q.Profile != "" && err != nil {
+			t.Errorf("%q asks for %q", query, q.Profile)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -143,15 +145,19 @@ func wire(f *fault.Error) *api.Error {
 
 // write sends one JSON value. A client that does not read is given up.
 func (s *Server) write(w *writer, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // no page embeds it, and `--json` shows it to people as it is
+	if err := enc.Encode(v); err != nil {
 		s.o.Logger.Error("cannot encode an answer", "err", err)
-		status, b = http.StatusInternalServerError, []byte(`{"code":"internal","message":"cannot encode the answer"}`)
+		status = http.StatusInternalServerError
+		b.WriteString(`{"code":"internal","message":"cannot encode the answer"}` + "\n")
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len())) // a client makes room for it at once
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // the client may be gone
+	_, _ = w.Write(b.Bytes()) // the client may be gone
 }
 
 // readBody reads the JSON body of a request into out. No body is a zero out.

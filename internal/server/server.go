@@ -44,6 +44,16 @@ type Fleet interface {
 	Ready(ctx context.Context) api.Health
 }
 
+// Inspector looks closer at one gateway. An unknown profile is
+// fault.GatewayNotRegistered.
+type Inspector interface {
+	Exits(ctx context.Context, name profile.Name) (api.ExitList, error)
+	Config(ctx context.Context, name profile.Name) (api.Config, error)
+	// Log emits the last lines of the gateway's log, and with follow goes on until
+	// ctx ends. It calls emit from its own goroutine and stops at its error.
+	Log(ctx context.Context, name profile.Name, lines int, follow bool, emit func(line string) error) error
+}
+
 // Operator changes what operators want, and waits for the outcome. The
 // contexts end when the server must, not when a client goes away. An error is
 // about the gateway named; the result describes it as far as it is known.
@@ -55,6 +65,9 @@ type Operator interface {
 	// running, and calls each, from any goroutine, with every result before it
 	// returns. Its error is about the whole.
 	All(ctx context.Context, action string, r Request, each func(api.ActionResult)) error
+	// RestartDashboard ends the dashboard's run and waits for a new one. Where
+	// there is to be none it is fault.DashboardOff.
+	RestartDashboard(ctx context.Context, r Request) (api.Dashboard, error)
 }
 
 // Profiles makes and unmakes profiles. Contexts as [Operator]'s.
@@ -79,11 +92,13 @@ type Request struct {
 
 // Options are the parts of a [Server]; all but Container and Drain are needed.
 type Options struct {
-	Listener net.Listener // of a unix socket; Run closes it
-	Fleet    Fleet
-	Operator Operator
-	Profiles Profiles
-	Planner  Planner
+	Listener  net.Listener // of a unix socket; Run closes it
+	Fleet     Fleet
+	Inspector Inspector
+	Operator  Operator
+	Profiles  Profiles
+	Planner   Planner
+	Events    Events
 	// Allowed tells whether a peer of that uid may use the API: root, the
 	// home's owner and the fleet's uid. See [AllowUIDs].
 	Allowed func(uid uint32) bool
@@ -112,8 +127,11 @@ type Server struct {
 	http     *http.Server
 	kill     context.Context // ends the actions and requests that outlast Drain
 	killNow  context.CancelFunc
+	leaving  context.Context // ends the streams that have no end of their own
+	leave    context.CancelFunc
 	inflight *inflight
-	bodyTime time.Duration // bodyTimeout, but for tests
+
+	bodyTime, keepalive time.Duration // bodyTimeout and keepalive, but for tests
 }
 
 // Limits of a request. A peer is a local user, but not a trusted one.
@@ -134,8 +152,9 @@ func New(o Options) *Server {
 	if o.Drain == 0 {
 		o.Drain = defaultDrain
 	}
-	s := &Server{o: o, inflight: newInflight(), bodyTime: bodyTimeout}
+	s := &Server{o: o, inflight: newInflight(), bodyTime: bodyTimeout, keepalive: keepalive}
 	s.kill, s.killNow = context.WithCancel(context.Background())
+	s.leaving, s.leave = context.WithCancel(s.kill)
 	s.http = &http.Server{
 		Handler:           s.handler(),
 		ConnContext:       withPeer,
@@ -161,6 +180,7 @@ func (s *Server) Run(ctx context.Context) error {
 		failed = fmt.Errorf("cannot serve the control API: %w", err)
 	case <-ctx.Done():
 	}
+	s.leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Drain)
 	defer cancel()
 	if err := s.http.Shutdown(drain); err != nil {

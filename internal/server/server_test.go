@@ -51,6 +51,8 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1/fleet/start", "", 400, `start --all is not supported: it would start gateways you stopped on purpose`},
 		{"POST", "/v1/fleet/stop", "", 200, ``},
 		{"POST", "/v1/fleet/explode", "", 400, `"code":"usage"`},
+		{"POST", "/v1/dashboard/restart", "", 200, `"slot":"dashboard"`},
+		{"POST", "/v1/dashboard/restart", `{"timeout_ms":-1}`, 400, `"code":"usage"`},
 		{"GET", "/v1/profiles", "", 200, `{"profiles":[{"name":"coder","path":""}]}`},
 		{"POST", "/v1/profiles", `{"name":"new","by":"cli"}`, 200, `"name":"new"`},
 		{"POST", "/v1/profiles", `{"name":"default"}`, 400, `"code":"invalid_name"`},
@@ -80,6 +82,7 @@ func TestRoutes(t *testing.T) {
 		`["stop","coder",{"NoWait":false,"Timeout":0,"By":"cli ` + me() + `"}]`,
 		`["restart","coder",{"NoWait":true,"Timeout":1500000000,"By":"api ` + me() + `"}]`,
 		`["all","stop",{"NoWait":false,"Timeout":0,"By":"api ` + me() + `"}]`,
+		`["restart dashboard",{"NoWait":false,"Timeout":0,"By":"api ` + me() + `"}]`,
 		`["create","new","cli ` + me() + `"]`,
 		`["delete","coder","api ` + me() + `"]`,
 		`["rename","coder","new","api ` + me() + `"]`,
@@ -108,8 +111,8 @@ func TestInternalErrors(t *testing.T) {
 	rn := serve(t, b, nil)
 	for _, rt := range routes() {
 		path := strings.NewReplacer("{profile}", "coder", "{name}", "coder").Replace(rt.pattern)
-		if strings.HasPrefix(path, "/v1/health") || path == "/v1/fleet/start" {
-			continue
+		if strings.HasPrefix(path, "/v1/health") || path == "/v1/fleet/start" || path == "/v1/events" {
+			continue // what cannot fail
 		}
 		status, body := rn.ask(t, rt.method, path, `{"name":"new","to":"new"}`)
 		if status != 500 || !strings.Contains(body, `"code":"internal"`) || strings.Contains(body, "secret") {
@@ -278,5 +281,22 @@ func TestBodyTimeout(t *testing.T) {
 		if err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("after %q came %q, %v", sent, b, err)
 		}
+	}
+}
+
+// An answer says how long it is, however long, so that a client has the memory
+// for it at once and knows one that was cut.
+func TestLengthOfAnswers(t *testing.T) {
+	rn := serve(t, &backend{act: func(context.Context, profile.Name, Request) (api.ActionResult, error) {
+		return api.ActionResult{Gateway: api.Gateway{Reason: strings.Repeat("long ", 5000)}}, nil
+	}}, nil)
+	resp, err := rn.client.Post("http://hermes/v1/gateways/coder/stop", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || len(b) < 25000 || resp.ContentLength != int64(len(b)) {
+		t.Errorf("%d bytes said to be %d: %v", len(b), resp.ContentLength, err)
 	}
 }

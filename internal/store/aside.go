@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ func (p *Profile) setAside(name string, bad fs.FileInfo) (string, error) {
 	if err := p.dir.moveNew(name, p.dir, aside); err != nil {
 		return "", homeFault("set aside", p.at(name), err)
 	}
-	if moved, err := p.dir.root.Lstat(aside); err == nil && !os.SameFile(bad, moved) {
+	if moved, err := p.dir.root.Lstat(aside); err == nil && !sameFile(bad, moved) {
 		if err := p.dir.moveNew(aside, p.dir, name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", homeFault("put back", p.at(name), err)
 		}

@@ -122,7 +122,7 @@ func (d dir) appendRotated(name, text string, limit int64) error {
 	if err != nil {
 		return err
 	}
-	if before != nil && !os.SameFile(before, info) {
+	if before != nil && !sameFile(before, info) {
 		return &badFile{"being replaced by something else"}
 	}
 	if before == nil && d.owner != nil {

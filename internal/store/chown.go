@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +40,26 @@ func (h *Home) ChownFixed(uid, gid int) ([]Refused, error) {
 		return nil, err
 	}
 	c := chowner{uid: uid, gid: gid}
+	c.home(h)
+	return c.refused, nil
+}
+
+// Misowned are the paths whose owner ChownFixed would change.
+func (h *Home) Misowned(uid, gid int) []string {
+	c := chowner{uid: uid, gid: gid, dry: true}
+	c.home(h)
+	return c.others
+}
+
+type chowner struct {
+	uid, gid int
+	refused  []Refused
+	dry      bool     // change nothing
+	others   []string // what would be changed
+}
+
+// home gives away the fixed list.
+func (c *chowner) home(h *Home) {
 	c.profile(h.dir)
 	c.give(h.dir, lease.File) // the next supervisor may be another uid
 	c.within(h.dir, logsDir, func(logs dir) {
@@ -55,12 +76,6 @@ func (h *Home) ChownFixed(uid, gid int) ([]Refused, error) {
 			}
 		})
 	})
-	return c.refused, nil
-}
-
-type chowner struct {
-	uid, gid int
-	refused  []Refused
 }
 
 // profile gives away a profile's directory and its known files.
@@ -105,25 +120,13 @@ func (c *chowner) refuse(path, reason string) {
 // first, so that what was examined is what is changed.
 func (c *chowner) give(d dir, name string) {
 	path := filepath.Join(d.path, name)
-	here, err := d.root.Open(".")
-	if err != nil {
+	err := d.root.with("chown", name, func(fd int) error { return c.giveAt(fd, name, path) })
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.refuse(path, cause(err).Error())
-		return
-	}
-	defer here.Close()
-	raw, err := here.SyscallConn()
-	if err != nil {
-		c.refuse(path, err.Error())
-		return
-	}
-	var giveErr error
-	err = raw.Control(func(fd uintptr) { giveErr = c.giveAt(int(fd), name) })
-	if err = errors.Join(err, giveErr); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.refuse(path, err.Error())
 	}
 }
 
-func (c *chowner) giveAt(at int, name string) error {
+func (c *chowner) giveAt(at int, name, path string) error {
 	fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -143,6 +146,12 @@ func (c *chowner) giveAt(at int, name string) error {
 		return &badFile{"neither a file nor a directory"}
 	case kind == unix.S_IFREG && st.Nlink > 1 && int(st.Uid) != c.uid:
 		return &badFile{fmt.Sprintf("another name of a file of uid %d", st.Uid)}
+	}
+	if c.dry {
+		if !slices.Contains(c.others, path) {
+			c.others = append(c.others, path)
+		}
+		return nil
 	}
 	return unix.Fchownat(fd, "", c.uid, c.gid, unix.AT_EMPTY_PATH)
 }

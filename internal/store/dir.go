@@ -4,10 +4,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,30 +33,24 @@ func ownerFor(info fs.FileInfo) *owner {
 // dir is one directory whose files are read and written without ever leaving
 // it. Names are single components.
 type dir struct {
-	root  *os.Root
+	root  *root
 	path  string
 	owner *owner // nil: files stay the caller's
 }
 
-// sub opens a directory in d. Unlike [os.Root.OpenRoot] it follows no link,
-// not even one that stays inside: two names for one profile would be two
-// gateways in one directory.
+// sub opens a directory in d. It follows no link, not even one that stays
+// inside: two names for one profile would be two gateways in one directory.
 func (d dir) sub(name string) (dir, fs.FileInfo, error) {
-	before, err := d.root.Lstat(name)
+	root, err := d.root.sub(name)
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		if found, lerr := d.root.Lstat(name); lerr == nil && !found.IsDir() {
+			err = &badFile{kindOf(found.Mode())}
+		}
+	}
 	if err != nil {
 		return dir{}, nil, err
 	}
-	if !before.IsDir() {
-		return dir{}, nil, &badFile{kindOf(before.Mode())}
-	}
-	root, err := d.root.OpenRoot(name)
-	if err != nil {
-		return dir{}, nil, err
-	}
-	info, err := root.Stat(".")
-	if err == nil && !os.SameFile(before, info) {
-		err = &badFile{"being replaced by something else"}
-	}
+	info, err := root.Stat()
 	if err != nil {
 		_ = root.Close()
 		return dir{}, nil, err
@@ -90,31 +84,28 @@ func (d dir) giveAway() {
 	if d.owner == nil {
 		return
 	}
-	if f, err := d.root.Open("."); err == nil {
-		_ = f.Chown(d.owner.uid, d.owner.gid)
-		_ = f.Close()
-	}
+	_ = d.root.with("chown", "", func(fd int) error { return unix.Fchown(fd, d.owner.uid, d.owner.gid) })
 }
 
 // read returns the content of a regular file of at most limit bytes. What is
 // there but is no such file is a *badFile; a missing file is fs.ErrNotExist.
 func (d dir) read(name string, limit int64) ([]byte, error) {
-	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, d.explain(name, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	fd, err := d.openToRead(name)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, &badFile{kindOf(info.Mode())}
-	}
-	if err := d.checkNames(info); err != nil {
+	defer unix.Close(fd)
+	var found info
+	if err := again(func() error { return syscall.Fstat(fd, &found.stat) }); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if !found.Mode().IsRegular() {
+		return nil, &badFile{kindOf(found.Mode())}
+	}
+	if err := d.checkNames(&found); err != nil {
+		return nil, err
+	}
+	data, err := readAll(fd, found.Size(), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +113,27 @@ func (d dir) read(name string, limit int64) ([]byte, error) {
 		return nil, &badFile{fmt.Sprintf("larger than %d bytes", limit)}
 	}
 	return data, nil
+}
+
+// openToRead opens a file, through links as long as they stay in d.
+func (d dir) openToRead(name string) (int, error) {
+	fd, err := d.root.openAt(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == nil || errors.Is(err, unix.ENOENT) { // not even a link that leads nowhere
+		return fd, err
+	}
+	if !errors.Is(err, unix.ELOOP) {
+		return -1, d.explain(name, err)
+	}
+	f, err := d.root.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, d.explain(name, err)
+	}
+	defer f.Close()
+	err = withDescriptor(f, func(opened int) error {
+		fd, err = unix.FcntlInt(uintptr(opened), unix.F_DUPFD_CLOEXEC, 3)
+		return err
+	})
+	return fd, err
 }
 
 // explain tells what is wrong with name from what is wrong with opening it.
@@ -174,18 +186,18 @@ func (d dir) write(name string, data []byte, mode fs.FileMode, sync bool) error 
 // temporary writes a new file of a random name and returns that name.
 func (d dir) temporary(name string, data []byte, mode fs.FileMode, sync bool) (string, error) {
 	tmp := temporaryName(name)
-	f, err := d.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	fd, err := d.root.openAt(tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, mode)
 	if err != nil {
 		return "", err
 	}
-	_, err = f.Write(data)
+	err = writeAll(fd, data)
 	if d.owner != nil {
-		_ = f.Chown(d.owner.uid, d.owner.gid) // as for directories
+		_ = unix.Fchown(fd, d.owner.uid, d.owner.gid) // as for directories
 	}
 	if err == nil && sync {
-		err = ignoreUnsupported(f.Sync())
+		err = ignoreUnsupported(again(func() error { return unix.Fsync(fd) }))
 	}
-	if err2 := f.Close(); err == nil {
+	if err2 := unix.Close(fd); err == nil {
 		err = err2
 	}
 	if err != nil {
@@ -213,17 +225,7 @@ func (d dir) create(name string, data []byte, mode fs.FileMode) error {
 
 // moveNew renames a file or directory of d to a name in to that is not taken.
 func (d dir) moveNew(name string, to dir, newName string) error {
-	source, err := d.root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := to.root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	err = withDescriptors(source, target, func(from, into int) error {
+	err := d.betweenRoots(to, func(from, into int) error {
 		return unix.Renameat2(from, name, into, newName, unix.RENAME_NOREPLACE)
 	})
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
@@ -234,43 +236,21 @@ func (d dir) moveNew(name string, to dir, newName string) error {
 	if _, err := to.root.Lstat(newName); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(err, fs.ErrExist)
 	}
-	return withDescriptors(source, target, func(from, into int) error {
+	return d.betweenRoots(to, func(from, into int) error {
 		return unix.Renameat(from, name, into, newName)
 	})
 }
 
-// withDescriptors lends f the descriptors of two files.
-func withDescriptors(a, b *os.File, f func(a, b int) error) error {
-	rawA, err := a.SyscallConn()
-	if err != nil {
-		return err
-	}
-	rawB, err := b.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var result error
-	var inner error
-	outer := rawA.Control(func(fdA uintptr) {
-		inner = rawB.Control(func(fdB uintptr) { result = f(int(fdA), int(fdB)) })
+// betweenRoots lends f the descriptors of d and of another directory.
+func (d dir) betweenRoots(to dir, f func(from, into int) error) error {
+	return d.root.with("rename", "", func(from int) error {
+		return to.root.with("rename", "", func(into int) error { return f(from, into) })
 	})
-	if outer != nil {
-		return outer
-	}
-	if inner != nil {
-		return inner
-	}
-	return result
 }
 
 // sync makes the names in d durable.
 func (d dir) sync() error {
-	f, err := d.root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return ignoreUnsupported(f.Sync())
+	return ignoreUnsupported(d.root.with("sync", "", unix.Fsync))
 }
 
 // ignoreUnsupported drops the errors of file systems that cannot fsync; there
@@ -284,15 +264,9 @@ func ignoreUnsupported(err error) error {
 
 // names lists the directory, sorted.
 func (d dir) names() ([]string, error) {
-	entries, err := fs.ReadDir(d.root.FS(), ".")
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	return names, nil
+	names, err := d.root.names()
+	slices.Sort(names)
+	return names, err
 }
 
 const temporaryMark = ".tmp-"

@@ -110,7 +110,7 @@ func (d dir) checkLocked(f *os.File, name string) error {
 		return err
 	}
 	named, err := d.root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(opened, named) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !sameFile(opened, named) {
 		return errLocked
 	}
 	if err == nil && d.owner != nil {

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,10 @@ type Home struct {
 	dir      dir
 	id       ID
 	readOnly bool
+
+	mu   sync.Mutex  // guards what follows
+	kept dir         // profiles/, as it was last opened to open a profile
+	seen fs.FileInfo // what kept is; nil before there is one
 }
 
 // ID identifies a directory across renames.
@@ -50,14 +55,14 @@ func Open(path string) (*Home, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.HomeUnusable, err, "cannot open home %s", path)
 	}
-	root, err := os.OpenRoot(path)
+	root, err := openRoot(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Wrap(fault.HomeUnusable, cause(err), "cannot open home %s", path).WithHint("mkdir -p %s", quote(path))
 	}
 	if err != nil {
 		return nil, homeFault("open", path, err)
 	}
-	info, err := root.Stat(".")
+	info, err := root.Stat()
 	if err != nil {
 		_ = root.Close()
 		return nil, homeFault("open", path, err)
@@ -97,8 +102,16 @@ func Create(path string) (*Home, error) {
 	return Open(path)
 }
 
-// Close releases the descriptor. Profiles stay open.
-func (h *Home) Close() error { return h.dir.root.Close() }
+// Close releases the descriptors. Profiles stay open.
+func (h *Home) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.dir.root.Close()
+	if h.seen != nil {
+		err = errors.Join(err, h.kept.root.Close())
+	}
+	return err
+}
 
 // SetOwner says whom new files belong to when hermes is root; without it that
 // is the owner of the home. For any other caller it does nothing.
@@ -124,7 +137,7 @@ func (h *Home) ID() ID { return h.id }
 
 // Owner is the uid and gid of the home's directory.
 func (h *Home) Owner() (uid, gid uint32, err error) {
-	info, err := h.dir.root.Stat(".")
+	info, err := h.dir.root.Stat()
 	if err != nil {
 		return 0, 0, homeFault("examine", h.path, err)
 	}
@@ -153,6 +166,24 @@ func (h *Home) writable() error {
 	return nil
 }
 
+// EnsureLogs makes logs/gateways/, so that gateways which start at the same
+// time do not have to: of a directory two make at once nobody knows whether it
+// is new, and only a new one may be given away.
+func (h *Home) EnsureLogs() error {
+	if err := h.writable(); err != nil {
+		return err
+	}
+	if err := h.dir.mkdir(logsDir); err != nil {
+		return err
+	}
+	logs, _, err := h.dir.sub(logsDir)
+	if err != nil {
+		return homeFault("open", filepath.Join(h.path, logsDir), err)
+	}
+	defer logs.root.Close()
+	return logs.mkdir(gatewaysDir)
+}
+
 // profiles opens profiles/, making it if asked to. Without it the error is
 // fs.ErrNotExist.
 func (h *Home) profiles(create bool) (dir, fs.FileInfo, error) {
@@ -162,6 +193,27 @@ func (h *Home) profiles(create bool) (dir, fs.FileInfo, error) {
 		}
 	}
 	return h.dir.sub(profilesDir)
+}
+
+// keptProfiles is profiles/ without opening it for each profile: the directory
+// opened before, if that is still the one of that name. It is not the caller's
+// to close. Without it the error is fs.ErrNotExist.
+func (h *Home) keptProfiles() (dir, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now, err := h.dir.root.Lstat(profilesDir)
+	if err != nil {
+		return dir{}, err
+	}
+	if h.seen == nil || !sameFile(h.seen, now) {
+		opened, info, err := h.dir.sub(profilesDir)
+		if err != nil {
+			return dir{}, err
+		}
+		h.kept, h.seen = opened, info // another one is closed once nobody uses it
+	}
+	h.kept.owner = h.dir.owner
+	return h.kept, nil
 }
 
 func idOf(info fs.FileInfo) ID {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,6 +49,23 @@ func openTempDir(t *testing.T) string {
 	must(t, os.Chmod(filepath.Dir(dir), 0o755))
 	must(t, os.Chmod(dir, 0o777|os.ModeSticky))
 	return dir
+}
+
+// TestEnsureLogs: the directories are the fleet's from the start; one that is
+// there stays whose it is.
+func TestEnsureLogs(t *testing.T) {
+	needRoot(t)
+	h := newHome(t)
+	h.SetOwner(fleet, fleet)
+	must(t, os.Mkdir(h.Path()+"/logs", 0o700))
+	for range 2 {
+		must(t, h.EnsureLogs())
+	}
+	for name, want := range map[string]int{"/logs": 0, "/logs/gateways": fleet} {
+		if uid, _ := ownerOf(t, h.Path()+name); uid != want {
+			t.Errorf("%s belongs to %d, want %d", name, uid, want)
+		}
+	}
 }
 
 func TestWrittenFilesBelongToTheOwner(t *testing.T) {
@@ -137,6 +156,35 @@ func TestChownFixed(t *testing.T) {
 	}
 }
 
+// TestMisowned: it names what ChownFixed then gives away, and changes nothing.
+func TestMisowned(t *testing.T) {
+	needRoot(t)
+	h := newHome(t, "coder")
+	write(t, h.ProfilePath("coder")+"/sessions/1", "x")
+	must(t, os.Symlink("/etc/shadow", h.ProfilePath("coder")+"/gateway.pid"))
+	others := h.Misowned(fleet, fleet)
+	for _, path := range []string{h.Path(), h.Path() + "/profiles", h.ProfilePath("coder"), h.ProfilePath("coder") + "/SOUL.md"} {
+		if !slices.Contains(others, path) {
+			t.Errorf("%s was not reported", path)
+		}
+	}
+	for _, path := range others {
+		if uid, _ := ownerOf(t, path); uid != 0 {
+			t.Errorf("looking gave %s away", path)
+		}
+	}
+	_, err := h.ChownFixed(fleet, fleet)
+	must(t, err)
+	for _, path := range others {
+		if uid, _ := ownerOf(t, path); uid != fleet {
+			t.Errorf("%s was reported and belongs to %d", path, uid)
+		}
+	}
+	if left := h.Misowned(fleet, fleet); len(left) > 0 {
+		t.Errorf("still misowned: %v", left)
+	}
+}
+
 // What root could read and the fleet could not is not read for the fleet.
 func TestSecondNames(t *testing.T) {
 	needRoot(t)
@@ -200,11 +248,12 @@ func TestCheckReadable(t *testing.T) {
 	// another uid, as tests before this one do, makes a process undumpable.)
 	must(t, unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0))
 	must(t, p.CheckReadable(fleet, fleet))
+	ids := regexp.MustCompile(`(?m)^(Uid|Gid|Groups):.*\b12345\b`) // and not a pid, or a count
 	tasks, err := filepath.Glob("/proc/self/task/*/status")
 	must(t, err)
 	for _, task := range tasks {
 		status, err := os.ReadFile(task)
-		if err == nil && strings.Contains(string(status), "12345") {
+		if err == nil && ids.Match(status) {
 			t.Errorf("%s: %s", task, status)
 		}
 	}

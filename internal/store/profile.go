@@ -51,7 +51,7 @@ func (h *Home) Profile(n profile.Name) (*Profile, error) {
 func (h *Home) openProfile(n profile.Name) (*Profile, error) {
 	path := h.ProfilePath(n)
 	if n == profile.Default {
-		root, err := h.dir.root.OpenRoot(".")
+		root, err := h.dir.root.sub(".")
 		if err != nil {
 			return nil, homeFault("open", path, err)
 		}
@@ -60,9 +60,8 @@ func (h *Home) openProfile(n profile.Name) (*Profile, error) {
 	if _, err := profile.ParseNew(string(n)); err != nil {
 		return nil, fault.NotRegistered(string(n))
 	}
-	profiles, _, err := h.profiles(false)
+	profiles, err := h.keptProfiles()
 	if err == nil {
-		defer profiles.root.Close()
 		var d dir
 		var info fs.FileInfo
 		if d, info, err = profiles.sub(string(n)); err == nil {
@@ -94,11 +93,21 @@ func (p *Profile) ID() ID { return p.id }
 // Config reads config.yaml; without one the defaults hold. The error is an
 // invalid_config or unreadable fault.
 func (p *Profile) Config() (config.File, error) {
-	data, err := p.file(configFile, config.MaxFileSize)
+	data, err := p.ConfigText()
 	if err != nil {
 		return config.File{}, err
 	}
-	return config.ParseFile(p.at(configFile), data)
+	return p.ParseConfig(data)
+}
+
+// ConfigText is the content of config.yaml, nil without one, for a caller that
+// knows what some of it says already. The error is an unreadable fault.
+func (p *Profile) ConfigText() ([]byte, error) { return p.file(configFile, config.MaxFileSize) }
+
+// ParseConfig is what a text of [Profile.ConfigText] says. The error is an
+// invalid_config fault.
+func (p *Profile) ParseConfig(text []byte) (config.File, error) {
+	return config.ParseFile(p.at(configFile), text)
 }
 
 // Dotenv reads .env; without one there are no variables. The error is an

@@ -67,9 +67,9 @@ func (p *Profile) checkReadable(uid, gid uint32) error {
 		return p.unreadable("use", p.dir.path, uid, gid)
 	}
 	for _, name := range []string{soulFile, configFile, dotenvFile} {
-		f, err := p.dir.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		fd, err := p.dir.openToRead(name)
 		if err == nil {
-			_ = f.Close()
+			unix.Close(fd)
 		}
 		if errors.Is(err, fs.ErrPermission) {
 			return p.unreadable("read", p.at(name), uid, gid)

@@ -64,16 +64,16 @@ func (p *Profile) Intent() (profile.IntentRecord, FileState, error) {
 	return load(p, intentFile, parseIntent)
 }
 
+// intentMode: an intent is no secret.
+const intentMode = 0o644
+
 // WriteIntent replaces gateway_intent.json; it is on disk when nil is returned.
 func (p *Profile) WriteIntent(r profile.IntentRecord) error {
-	if err := r.Validate(); err != nil {
-		return fault.Wrap(fault.Internal, err, "cannot write %s", p.at(intentFile))
-	}
-	data, err := encode(r)
+	data, err := p.encodeIntent(r)
 	if err != nil {
-		return fault.Wrap(fault.Internal, err, "cannot write %s", p.at(intentFile))
+		return err
 	}
-	return p.save(intentFile, data, 0o644, true)
+	return p.save(intentFile, data, intentMode, true)
 }
 
 // Supervision reads supervision.json. The error explains Corrupt and

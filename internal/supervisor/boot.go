@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"hermes/internal/engine"
+	"hermes/internal/port"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
 	"hermes/internal/store"
@@ -40,13 +44,20 @@ func (f *Fleet) Boot(ctx context.Context, r BootRequest) error {
 		}
 		return err
 	}
-	w := f.observe(scan, runs)
+	f.returning = r.Returning
+	f.strays.trackAll(runs)
+	w, claims := f.observe(scan, runs)
 	f.profilesDir = scan.Profiles
 	f.newlySkipped(scan) // the plan reports them all
 	f.grant(&w, r)
 	plan := reconcile.Plan(w)
-	f.assignPorts(w.Found)
-	f.carryOut(ctx, plan, f.abandon(ctx, plan, runs))
+	f.assignPorts(w.Found, claims)
+	f.beginEvents(r.Returning)
+	kept := f.abandon(ctx, plan, runs)
+	f.carryOut(ctx, plan, kept)
+	f.bootDashboard(kept[profile.DashboardSlot])
+	f.forsake("its profile has gone")
+	f.returning = false
 	if !r.Returning {
 		f.logBoot(plan)
 	}
@@ -106,8 +117,8 @@ func (f *Fleet) Plan(context.Context) ([]string, error) {
 }
 
 // observe collects the facts: of profiles that have a slot only that they are
-// there.
-func (f *Fleet) observe(scan store.Scan, runs []engine.Run) reconcile.World {
+// there. The claims are those of the others.
+func (f *Fleet) observe(scan store.Scan, runs []engine.Run) (reconcile.World, []port.Claim) {
 	w := reconcile.World{
 		Now: time.Now().UTC(), Keeper: f.options.Keeper,
 		Skipped: skipped(scan), Live: map[string]bool{},
@@ -117,28 +128,81 @@ func (f *Fleet) observe(scan store.Scan, runs []engine.Run) reconcile.World {
 			w.Live[r.Slot] = true
 		}
 	}
+	known := map[reconcile.ID]profile.Name{}
 	f.mu.Lock()
 	for _, s := range f.byName {
 		w.Slots = append(w.Slots, reconcile.Slot{Name: s.name, ID: s.id})
+		known[s.id] = s.name
 	}
 	f.mu.Unlock()
-	for _, e := range scan.Entries {
+	claims := make([]port.Claim, len(scan.Entries))
+	found := make([]reconcile.Profile, len(scan.Entries))
+	inParallel(len(scan.Entries), func(i int) {
+		e := scan.Entries[i]
 		if f.get(e.Name) != nil {
-			w.Found = append(w.Found, reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID)})
-			continue
+			found[i], claims[i] = reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID)}, port.Claim{Name: e.Name}
+			return
 		}
-		p, err := observeProfile(f.home, e)
-		if err != nil {
-			f.log.Warn("state file not used", "profile", string(e.Name), "error", err)
-			f.notices.set(fileSetAside, e.Name, err)
+		found[i], claims[i] = f.examine(e, w.Live[e.Name.Slot()])
+		if was := f.ports.of(known[reconcile.ID(e.ID)]); was != 0 {
+			claims[i].Recorded = was // under another name, and perhaps not on disk yet
 		}
-		if p.LegacyFile == reconcile.Corrupt && !w.Live[e.Name.Slot()] {
-			f.setAsideLegacy(e.Name) // the gateway's own, so not while it runs
-		}
-		w.Found = append(w.Found, p)
+	})
+	w.Found = slices.Concat(found, unseen(scan, w.Live))
+	return w, claims
+}
+
+// inParallel calls f for 0 to n-1, as many at a time as is of use where most
+// of the time goes to the kernel, and returns when all have returned.
+func inParallel(n int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(2*runtime.GOMAXPROCS(0), n) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
 	}
-	w.Found = append(w.Found, unseen(scan, w.Live)...)
-	return w
+	wg.Wait()
+}
+
+// examine observes a profile that has no slot, with what it claims for a port.
+// What makes no sense of its files is set aside and shown.
+func (f *Fleet) examine(e store.Entry, lives bool) (reconcile.Profile, port.Claim) {
+	p, err := f.home.Profile(e.Name)
+	if err != nil {
+		return notOpened(e, err), port.Claim{Name: e.Name}
+	}
+	defer p.Close()
+	out, err := observeOpen(p, e)
+	if err != nil {
+		f.log.Warn("state file not used", "profile", string(e.Name), "error", err)
+		f.notices.set(fileSetAside, e.Name, err)
+	}
+	if out.LegacyFile == reconcile.Corrupt && !lives {
+		f.setAsideLegacy(p) // the gateway's own, so not while it runs
+	}
+	return out, f.readClaim(p, out.Last.Port)
+}
+
+// discover registers a profile that nobody knew a moment ago, at no cost that
+// grows with the fleet. The caller holds scanMu.
+func (f *Fleet) discover(ctx context.Context, name profile.Name) error {
+	p, err := f.home.Profile(name)
+	if err != nil {
+		return err
+	}
+	id := p.ID()
+	_ = p.Close()
+	found, claim := f.examine(store.Entry{Name: name, ID: id}, false)
+	f.noteClashes(f.ports.add(claim))
+	w := reconcile.World{Now: time.Now().UTC(), Keeper: f.options.Keeper, Found: []reconcile.Profile{found}}
+	f.carryOut(ctx, reconcile.Plan(w), nil)
+	if f.get(name) == nil {
+		return errShuttingDown()
+	}
+	return nil
 }
 
 // unseen are profiles that cannot be looked at now although their gateway
@@ -166,42 +230,62 @@ func skipped(scan store.Scan) []reconcile.Skip {
 // runs are those the runner has, by slot.
 func (f *Fleet) carryOut(ctx context.Context, plan []reconcile.Action, runs map[string][]engine.Run) {
 	f.writeIntents(plan)
-	for _, a := range plan {
-		switch a.Kind {
-		case reconcile.Register:
-			f.register(a, runs[a.Name.Slot()])
+	registers := func(a reconcile.Action) bool { return a.Kind == reconcile.Register }
+	for len(plan) > 0 {
+		if n := countWhile(plan, registers); n > 0 {
+			inParallel(n, func(i int) { f.register(plan[i], runs[plan[i].Name.Slot()]) })
+			plan = plan[n:]
+			continue
+		}
+		switch a := plan[0]; a.Kind {
 		case reconcile.Rename:
-			if f.retire(ctx, a.From, "its directory is now "+string(a.Name)) {
+			if f.retire(ctx, a.From, a.Name, "its directory is now "+string(a.Name)) {
 				f.register(a, nil)
 			}
 		case reconcile.Unregister:
-			f.retire(ctx, a.Name, "its profile was removed")
+			f.retire(ctx, a.Name, "", "its profile was removed")
 		case reconcile.Ignore:
 			f.log.Warn("not a profile", "entry", a.Skipped, "reason", a.Reason)
+		case reconcile.Register: // done above
 		}
+		plan = plan[1:]
 	}
 }
 
-// retire unregisters a slot whose profile has gone; the next look tries again
-// what does not work now.
-func (f *Fleet) retire(ctx context.Context, name profile.Name, why string) bool {
-	err := f.unregister(ctx, name, why)
+// countWhile is how many of the first actions are such.
+func countWhile(plan []reconcile.Action, such func(reconcile.Action) bool) int {
+	for i, a := range plan {
+		if !such(a) {
+			return i
+		}
+	}
+	return len(plan)
+}
+
+// retire unregisters a slot whose profile has gone, or is called to; the next
+// look tries again what does not work now.
+func (f *Fleet) retire(ctx context.Context, name, to profile.Name, why string) bool {
+	err := f.unregister(ctx, name, to, why)
 	if err != nil {
 		f.log.Warn("slot not removed", "profile", string(name), "error", err)
 	}
 	return err == nil
 }
 
-// writeIntents writes those a plan sets; one that cannot be written leaves its
-// gateway as it is found, with the reason shown.
+// writeIntents writes those a plan sets, all with one sync; one that cannot be
+// written leaves its gateway as it is found, with the reason shown.
 func (f *Fleet) writeIntents(plan []reconcile.Action) {
+	var writes []store.IntentWrite
+	var of []*reconcile.Action
 	for i := range plan {
-		a := &plan[i]
-		if a.Write == nil {
-			continue
+		if a := &plan[i]; a.Write != nil {
+			writes = append(writes, store.IntentWrite{Name: a.Name, Record: *a.Write})
+			of = append(of, a)
 		}
-		if err := f.writeIntent(a.Name, *a.Write); err != nil {
-			a.Resume, a.Reason = reconcile.Outside, err.Error()
+	}
+	for i, err := range f.home.WriteIntents(writes) {
+		if err != nil {
+			of[i].Resume, of[i].Reason = reconcile.Outside, err.Error()
 		}
 	}
 }
@@ -209,24 +293,34 @@ func (f *Fleet) writeIntents(plan []reconcile.Action) {
 // register makes the slot an action asks for and resumes it. runs are those
 // the runner has for it, the living one among them if any.
 func (f *Fleet) register(a reconcile.Action, runs []engine.Run) {
-	s := newSlot(f, a.Name, a.ID)
+	s := newSlot(f, gateway{f, a.Name})
+	s.name, s.id, s.log = a.Name, a.ID, f.log.With("profile", string(a.Name))
+	su := f.prepareProfile(a.Name, lives(runs))
+	if assigned := f.ports.of(a.Name); assigned != 0 && !lives(runs) {
+		su.port = assigned
+	}
+	f.bring(s, a, runs, su)
+}
+
+// bring adds the slot to the fleet and resumes it. Another port than the one
+// on record is kept.
+func (f *Fleet) bring(s *slot, a reconcile.Action, runs []engine.Run, su setup) {
 	s.intent, s.last, s.reason = a.Intent, a.Last, a.Reason
 	s.refusal = refusal{reason: a.Last.Reason, hint: a.Last.Hint}
 	s.last.Version = profile.SupervisionVersion
 	s.outside = a.Resume == reconcile.Outside
-	lives := slices.ContainsFunc(runs, func(r engine.Run) bool { return r.Exit == nil })
-	s.setup = f.prepareProfile(a.Name, lives)
-	assigned := f.port(a.Name)
-	renumbered := assigned != 0 && assigned != s.last.Port && !lives
+	s.setup = su
+	renumbered := su.port != 0 && su.port != s.last.Port
 	if renumbered {
-		s.last.Port = assigned
+		s.last.Port = su.port
 	}
 	s.publish()
 	resumed := make(chan struct{})
 	s.post(func() { // before anybody else can post
+		s.introduce()
 		s.resume(a, runs)
 		if renumbered {
-			s.write() // a port is kept wherever the profile goes
+			s.touch() // a port is kept wherever the profile goes
 		}
 		s.publish()
 		close(resumed)
@@ -237,7 +331,7 @@ func (f *Fleet) register(a reconcile.Action, runs []engine.Run) {
 		}
 		return
 	}
-	go s.loop() // ended by end, which waits for it
+	f.workers.run(s.loop) // ended by end, which waits for it
 	<-resumed
 }
 
@@ -248,7 +342,11 @@ func (f *Fleet) add(s *slot) bool {
 	if f.left {
 		return false
 	}
-	f.byName[s.name] = s
+	if s.name == "" {
+		f.dashboard = s
+		return true
+	}
+	f.byName[s.name], f.sorted = s, nil
 	return true
 }
 
@@ -257,22 +355,25 @@ func (f *Fleet) add(s *slot) bool {
 // may have been renamed; the other runs are returned, by slot.
 func (f *Fleet) abandon(ctx context.Context, plan []reconcile.Action, runs []engine.Run) map[string][]engine.Run {
 	kept := map[string][]engine.Run{}
-	planned := map[string]bool{}
+	planned := map[string]bool{profile.DashboardSlot: f.options.Dashboard}
 	for _, a := range plan {
 		planned[a.Name.Slot()] = a.Kind == reconcile.Register
 	}
 	killed := map[string]bool{}
 	for _, r := range runs {
-		_, gateway := profile.FromSlot(r.Slot)
+		_, ours := profile.FromSlot(r.Slot)
+		ours = ours || r.Slot == profile.DashboardSlot // that nobody wants any more
 		switch {
 		case planned[r.Slot]:
 			kept[r.Slot] = append(kept[r.Slot], r)
 			continue
-		case gateway && r.Exit == nil:
+		case ours && r.Exit == nil:
 			killed[r.Slot] = true
 			f.kill(ctx, r)
-		case gateway:
+		case ours:
 			f.forget(r.Slot, r.Generation)
+		case r.Exit != nil:
+			f.helperEnded(r.Slot, r.Generation)
 		}
 		closeRun(r)
 	}
@@ -284,6 +385,7 @@ func (f *Fleet) abandon(ctx context.Context, plan []reconcile.Action, runs []eng
 
 func (f *Fleet) kill(ctx context.Context, r engine.Run) {
 	f.log.Warn("run without a profile killed", "slot", r.Slot, "pid", r.PID)
+	f.strays.untrack(r.PID)
 	err := f.runner.Signal(ctx, r.Slot, r.Generation, killSignal, true)
 	if err != nil && !errors.Is(err, engine.ErrNoRun) {
 		f.log.Warn("cannot signal", "slot", r.Slot, "pid", r.PID, "error", err)

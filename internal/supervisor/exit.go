@@ -37,6 +37,7 @@ func (s *slot) exited(r *run, exit engine.Exit) {
 	r.Exit = &exit
 	r.cancel() // its reader finishes
 	s.disarm(startTimer, true)
+	s.endStrays(r)
 	if !s.needsWords(r) {
 		s.fileExit(r)
 		return
@@ -87,6 +88,8 @@ func (s *slot) fileExit(r *run) {
 	s.last.AddExit(record)
 	s.last.Ended = event == lifecycle.ExitedDone && (s.state == lifecycle.Starting || s.state == lifecycle.Running)
 	s.run = nil
+	s.story.exit, s.story.pid = &record, r.PID
+	s.fleet.tenants.leave(r)
 	s.forgetLater(r.Generation)
 	s.log.Info("ended", "pid", r.PID, "exit", record.String(), "asked", record.Asked)
 	s.feed(event)
@@ -96,6 +99,7 @@ func (s *slot) fileExit(r *run) {
 // record is how the run ended, for the files.
 func (s *slot) record(r *run) profile.Exit {
 	e := exitOf(r.Run)
+	e.Strays, e.MoreStrays = r.strays, r.moreStrays
 	e.Asked = s.state == lifecycle.Stopping
 	e.Healthy = !r.readyAt.IsZero() && r.Exit.At.Sub(r.readyAt) >= restart.HealthyAfter
 	return e
@@ -164,12 +168,13 @@ func cutStamp(line string) (at time.Time, text string, ok bool) {
 	return at, text, err == nil
 }
 
-// clean makes a gateway's words safe for a terminal and short enough for a
-// table; they are hostile text.
+// clean makes a gateway's words safe for a terminal and a page, and short enough
+// for a table; they are hostile text. What ends a line for some readers or turns
+// the direction of what follows goes with the control characters.
 func clean(s string) string {
 	const most = 300
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return -1
 		}
 		return r

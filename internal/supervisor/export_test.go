@@ -23,8 +23,11 @@ func (f *Fleet) Hold(name profile.Name) (release func()) {
 
 // Posted counts what waits for the slot's loop.
 func (f *Fleet) Posted(name profile.Name) int {
-	m := f.get(name).mail
+	m := &f.get(name).mail
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.posts)
 }
+
+// Remembers says whether what the gateway says of itself need not be read again.
+func (f *Fleet) Remembers(name profile.Name) bool { return f.get(name).reported.Load() != nil }

@@ -20,13 +20,26 @@ func (f *Fleet) writeIntent(name profile.Name, rec profile.IntentRecord) error {
 	return p.WriteIntent(rec)
 }
 
-func (f *Fleet) writeSupervision(name profile.Name, rec profile.Supervision) error {
-	p, err := f.home.Profile(name)
+// errReplaced is a profile whose name is another directory's, and nobody has
+// looked yet.
+var errReplaced = errors.New("the profile has another directory than the one its gateway was started in")
+
+// writeSupervision files a slot's observation with its profile, and not with
+// one that got its name meanwhile.
+func (s *slot) writeSupervision() error {
+	f := s.fleet
+	p, err := f.home.Profile(s.name)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	return p.WriteSupervision(rec)
+	f.mu.Lock()
+	id := s.id
+	f.mu.Unlock()
+	if unknown := (reconcile.ID{}); id != unknown && id != reconcile.ID(p.ID()) {
+		return errReplaced
+	}
+	return p.WriteSupervision(s.last)
 }
 
 func (f *Fleet) legacy(name profile.Name) (store.Legacy, bool) {
@@ -40,14 +53,9 @@ func (f *Fleet) legacy(name profile.Name) (store.Legacy, bool) {
 }
 
 // setAsideLegacy gives a gateway_state.json that makes no sense another name.
-func (f *Fleet) setAsideLegacy(name profile.Name) {
-	p, err := f.home.Profile(name)
-	if err == nil {
-		defer p.Close()
-		_, err = p.SetAsideLegacy()
-	}
-	if err != nil {
-		f.log.Warn("state file not set aside", "profile", string(name), "error", err)
+func (f *Fleet) setAsideLegacy(p *store.Profile) {
+	if _, err := p.SetAsideLegacy(); err != nil {
+		f.log.Warn("state file not set aside", "profile", string(p.Name()), "error", err)
 	}
 }
 
@@ -70,9 +78,11 @@ func (f *Fleet) prepareProfile(name profile.Name, runs bool) setup {
 			f.log.Warn("no API key written", "profile", string(name), "error", err)
 		}
 	}
-	file, err := p.Config()
-	if err != nil {
-		return f.defaults()
+	file, ok := f.configs.latest(name) // it was examined a moment ago, and is read again when it starts
+	if !ok {
+		if file, err = f.configs.of(p); err != nil {
+			return f.defaults()
+		}
 	}
 	builtIn := len(file.Gateway.Command) == 0 && len(f.options.Settings.GatewayCommand) == 0
 	return f.setupOf(file.Gateway, builtIn)
@@ -92,13 +102,22 @@ func (f *Fleet) removeStale(p *store.Profile) {
 // observeProfile reads what boot needs to know of a profile. The error is about
 // files that make no sense and were set aside.
 func observeProfile(home *store.Home, e store.Entry) (reconcile.Profile, error) {
-	out := reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID)}
 	p, err := home.Profile(e.Name)
 	if err != nil {
-		out.IntentFile, out.FileProblem = reconcile.Unreadable, err.Error()
-		return out, nil
+		return notOpened(e, err), nil
 	}
 	defer p.Close()
+	return observeOpen(p, e)
+}
+
+// notOpened is a profile of which nothing can be known.
+func notOpened(e store.Entry, err error) reconcile.Profile {
+	return reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID), IntentFile: reconcile.Unreadable, FileProblem: err.Error()}
+}
+
+// observeOpen is observeProfile of one that is open.
+func observeOpen(p *store.Profile, e store.Entry) (reconcile.Profile, error) {
+	out := reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID)}
 	var senseless []error
 	note := func(state store.FileState, err error) reconcile.FileState {
 		switch state {
@@ -115,6 +134,7 @@ func observeProfile(home *store.Home, e store.Entry) (reconcile.Profile, error) 
 		return reconcile.Absent
 	}
 	var state store.FileState
+	var err error
 	out.Intent, state, err = p.Intent()
 	out.IntentFile = note(state, err)
 	intentErr := err

@@ -7,14 +7,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"hermes/api"
 	"hermes/internal/config"
 	"hermes/internal/engine"
+	"hermes/internal/event"
 	"hermes/internal/fault"
 	"hermes/internal/lifecycle"
 	"hermes/internal/logfile"
@@ -34,8 +37,13 @@ type Options struct {
 	// Keeper stamps observations; another stamp is another boot.
 	Keeper    string
 	KeeperPID int
-	Manager   string // for people: "native (host supervisor)"
-	Version   string
+	// EngineRestarts is how many supervisors this keeper had before.
+	EngineRestarts int
+	// Lineage marks what this supervisor's gateways start and no other's do.
+	// "" leaves their strays alone.
+	Lineage string
+	Manager string // for people: "native (host supervisor)"
+	Version string
 	// Self is the hermes binary, Environ the environment gateways inherit.
 	Self    string
 	Environ []string
@@ -43,8 +51,12 @@ type Options struct {
 	// UserName and UserHome describe it, empty if unknown.
 	Credential         *engine.Credential
 	UserName, UserHome string
+	// Dashboard says that the dashboard is to run, in a slot of its own.
+	Dashboard bool
 	// Tee gets a copy of every gateway's output.
 	Tee *logfile.Tee
+	// Events gets every change of intent, state and health; nil: one in memory.
+	Events *event.Log
 	// Commands are what the container's main program means, By who is behind
 	// each intent that boot writes.
 	Commands []reconcile.Command
@@ -58,18 +70,30 @@ type Fleet struct {
 	log     *slog.Logger
 	gate    *gate
 	pool    *logfile.Pool
+	workers workers
+	sockets notifySockets
 	notices notices
 	closing atomic.Bool     // a shutdown is under way: nothing is started
 	leave   context.Context // ends when the supervisor leaves its runs alone
 	leaving context.CancelFunc
 
-	mu     sync.Mutex // guards byName, ports, left and the slots' id
-	byName map[profile.Name]*slot
-	ports  map[profile.Name]int // as assigned
-	left   bool                 // no slot is added any more
+	ports   ports
+	configs configs
+	strays  *strays
+	tenants *tenants
+
+	events *event.Log
+
+	mu        sync.Mutex // guards what follows and the slots' id
+	byName    map[profile.Name]*slot
+	sorted    []*slot     // those of byName; nil after a change
+	dashboard *slot       // nil where none is wanted
+	left      bool        // no slot is added any more
+	heritage  event.Table // what was told of slots that are about to be made, by their names
 
 	blind       atomic.Bool // inotify does not tell of new profiles
 	scanMu      sync.Mutex  // one look at the profiles at a time; guards what follows
+	returning   bool        // a supervisor is taking over from another one of the same keeper's
 	profilesDir store.ID    // profiles/ as it was at boot
 	skipped     map[string]string
 	unmarked    []string
@@ -79,13 +103,18 @@ type Fleet struct {
 // New makes a fleet with no slots yet.
 func New(o Options) *Fleet {
 	ctx, cancel := context.WithCancel(context.Background())
+	events := o.Events
+	if events == nil {
+		events = event.Open(event.Options{})
+	}
 	return &Fleet{
+		events: events, heritage: event.Table{},
+		workers: newWorkers(ctx.Done()),
 		options: o, home: o.Home, runner: o.Runner, log: o.Logger,
-		gate:  newGate(o.Settings.StartParallel),
-		pool:  logfile.NewPool(),
+		gate: newGate(o.Settings.StartParallel),
+		pool: logfile.NewPool(), strays: newStrays(), tenants: newTenants(),
 		leave: ctx, leaving: cancel,
 		byName: map[profile.Name]*slot{},
-		ports:  map[profile.Name]int{},
 	}
 }
 
@@ -112,11 +141,11 @@ func (f *Fleet) Run(ctx context.Context, asked func()) error {
 // exited hands an exit to its slot. One of a slot that was removed is of no
 // use to anybody; the main program's is the runner's own business.
 func (f *Fleet) exited(e engine.Event) {
-	name, ok := profile.FromSlot(e.Slot)
-	if !ok {
+	if _, gateway := profile.FromSlot(e.Slot); !gateway && e.Slot != profile.DashboardSlot {
+		f.helperEnded(e.Slot, e.Generation)
 		return
 	}
-	s := f.get(name)
+	s := f.bySlot(e.Slot)
 	if s == nil || !s.post(func() { s.onExit(e.Generation, e.Exit) }) {
 		f.forget(e.Slot, e.Generation)
 	}
@@ -126,8 +155,9 @@ func (f *Fleet) exited(e engine.Event) {
 // down or ctx ends.
 func (f *Fleet) Shutdown(ctx context.Context) {
 	f.closing.Store(true) // a slot registered from now on starts nothing
+	f.tellEngine(api.EngineShutdown, "every gateway is stopped; intents stay as they are")
 	var wg sync.WaitGroup
-	for _, s := range f.slots() {
+	for _, s := range f.everySlot() {
 		wg.Go(func() { s.down(ctx) })
 	}
 	wg.Wait()
@@ -141,7 +171,7 @@ func (s *slot) down(ctx context.Context) bool {
 		if !s.idle() {
 			s.feed(lifecycle.Stop)
 		}
-		return s.await(ctx, func() (bool, error) { return s.idle(), nil })
+		return s.await(ctx, func() (bool, error) { return s.idle() && s.sweep == nil, nil })
 	})
 	if err == nil {
 		err = s.outcome(ctx, down)
@@ -158,27 +188,31 @@ func (s *slot) idle() bool { return !s.state.HasRun() && s.state != lifecycle.Qu
 func (f *Fleet) Leave(ctx context.Context) {
 	f.leaving()
 	f.mu.Lock()
+	again := f.left
 	f.left = true
 	f.mu.Unlock()
+	if !again && !f.closing.Load() {
+		f.tellEngine(api.EngineLeft, "the engine leaves; gateways live on")
+	}
 	var wg sync.WaitGroup
-	for _, s := range f.slots() {
+	for _, s := range f.everySlot() {
 		wg.Go(func() { s.end(ctx) })
 	}
 	wg.Wait()
+	f.sockets.wait()
 }
 
-// slots lists the gateways' slots, default first, then by name.
+// slots lists the gateways' slots, default first, then by name. The list is
+// shared: it is not the caller's to change.
 func (f *Fleet) slots() []*slot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	all := make([]*slot, 0, len(f.byName))
-	for _, s := range f.byName {
-		all = append(all, s)
+	if f.sorted == nil {
+		f.sorted = slices.SortedFunc(maps.Values(f.byName), func(a, b *slot) int {
+			return cmp.Or(-compareBool(a.name == profile.Default, b.name == profile.Default), cmp.Compare(a.name, b.name))
+		})
 	}
-	slices.SortFunc(all, func(a, b *slot) int {
-		return cmp.Or(-compareBool(a.name == profile.Default, b.name == profile.Default), cmp.Compare(a.name, b.name))
-	})
-	return all
+	return f.sorted
 }
 
 func compareBool(a, b bool) int {
@@ -203,11 +237,42 @@ func (f *Fleet) lookup(ctx context.Context, name profile.Name) (*slot, error) {
 	if s := f.get(name); s != nil {
 		return s, nil
 	}
-	f.rescan(ctx)
+	if !f.meet(ctx, name) {
+		f.rescan(ctx)
+	}
 	if s := f.get(name); s != nil {
 		return s, nil
 	}
 	return nil, fault.NotRegistered(string(name))
+}
+
+// meet registers a profile that has no slot without a look at all the others.
+// It is false if that takes one: the directory may have had another name.
+func (f *Fleet) meet(ctx context.Context, name profile.Name) bool {
+	f.scanMu.Lock()
+	defer f.scanMu.Unlock()
+	if f.get(name) != nil {
+		return true
+	}
+	p, err := f.home.Profile(name)
+	if err != nil || f.closing.Load() || ctx.Err() != nil {
+		return false
+	}
+	id := reconcile.ID(p.ID())
+	_ = p.Close()
+	return !f.hasID(id) && f.discover(ctx, name) == nil
+}
+
+// hasID says whether a slot's profile is that directory.
+func (f *Fleet) hasID(id reconcile.ID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.byName {
+		if s.id == id {
+			return true
+		}
+	}
+	return false
 }
 
 // commanded says whether the container's command runs this gateway.

@@ -3,67 +3,106 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"hermes/api"
 	"hermes/internal/config"
 	"hermes/internal/logfile"
-	"hermes/internal/profile"
 )
 
 // journal is a slot's log. A log holds one stream, so the readers of a slot's
 // runs take turns: each has the journal until it has closed its copied.
 type journal struct {
 	fleet *Fleet
-	name  profile.Name
-	logs  config.Logs                 // of log; belongs to whose turn it is
-	log   atomic.Pointer[logfile.Log] // nil before the first run
-	lost  atomic.Int64                // by logs before log
+	dir   string                 // of the log
+	label string                 // of its lines among those of others
+	logs  config.Logs            // of the log; belongs to whose turn it is
+	open  atomic.Pointer[opened] // nil before the first run
+}
+
+// opened is a log, and what became of the logs before it.
+type opened struct {
+	log  *logfile.Log
+	past logfile.Stats
 }
 
 // use is the log, opened anew if it is to have other bounds. fresh says that
 // no run from before goes on.
 func (j *journal) use(bounds config.Logs, fresh bool) *logfile.Log {
-	old := j.log.Load()
+	old := j.open.Load()
 	if old != nil && j.logs == bounds {
-		return old
+		return old.log
 	}
+	var next opened
 	if old != nil {
-		j.lost.Add(old.Stats().Lost)
-		_ = old.Close() // what it could not write it has counted
+		_ = old.log.Close() // what it could not write it has counted
+		next.past = j.stats()
 	}
-	log := j.fleet.openLog(j.name, bounds, fresh && old == nil)
-	j.log.Store(log)
+	next.log = j.openLog(bounds, fresh && old == nil)
+	j.open.Store(&next)
 	j.logs = bounds
-	return log
+	return next.log
 }
 
-// stats is what became of all output; the bytes are those of the latest log.
+// stats is what became of all output.
 func (j *journal) stats() logfile.Stats {
-	var stats logfile.Stats
-	if log := j.log.Load(); log != nil {
-		stats = log.Stats()
+	o := j.open.Load()
+	if o == nil {
+		return logfile.Stats{}
 	}
-	stats.Lost += j.lost.Load()
-	return stats
+	return o.log.Stats().After(o.past)
+}
+
+// showLoss completes what is shown of a gateway by what its log has lost.
+func (j *journal) showLoss(g *api.Gateway) {
+	stats := j.stats()
+	g.LogLost, g.LogLostLines, g.LogDropped = stats.Lost, stats.LostLines, stats.Dropped
+	if stats.Lost > 0 {
+		g.LogLostAt = new(stats.LostAt.UTC())
+	}
+	if stats.Lost > stats.Dropped {
+		g.LogError, g.LogFailing = clean(stats.LastError), stats.Failing
+	}
+	g.StdoutLost = stats.TeeLost
+}
+
+// noteLoss shows which logs cannot be written, and why.
+func (f *Fleet) noteLoss(slots []*slot) {
+	for _, s := range slots {
+		stats := s.journal.stats()
+		if stats.Lost == stats.Dropped || !stats.Failing {
+			f.notices.clear(logUnwritten, s.name)
+			continue
+		}
+		f.notices.set(logUnwritten, s.name, fmt.Errorf("%d bytes of the log of %s are lost: %s", stats.Lost, s.service.slotName(), stats.LastError))
+	}
+	if f.options.Tee == nil {
+		return
+	}
+	stats := f.options.Tee.Stats()
+	if !stats.Failing {
+		f.notices.clear(stdoutUnwritten, "")
+		return
+	}
+	f.notices.set(stdoutUnwritten, "", fmt.Errorf("%d lines of the gateways are not on standard output: %s", stats.Lost, stats.Why))
 }
 
 // close closes the log. Nobody may be reading any more.
 func (j *journal) close() {
-	if log := j.log.Load(); log != nil {
-		_ = log.Close()
+	if o := j.open.Load(); o != nil {
+		_ = o.log.Close()
 	}
 }
 
-// openLog opens the log of a gateway; it counts what it cannot write.
-func (f *Fleet) openLog(name profile.Name, bounds config.Logs, fresh bool) *logfile.Log {
+// openLog opens the log; it counts what it cannot write.
+func (j *journal) openLog(bounds config.Logs, fresh bool) *logfile.Log {
+	f := j.fleet
 	o := logfile.Options{
-		Dir: f.logDir(name), Home: f.home.Path(), Profile: string(name),
+		Dir: j.dir, Home: f.home.Path(), Profile: j.label,
 		MaxSize: bounds.MaxSize, MaxFiles: bounds.MaxFiles,
 		Fresh: fresh, Tee: f.options.Tee, Pool: f.pool,
 	}
@@ -80,16 +119,16 @@ func (f *Fleet) openLog(name profile.Name, bounds config.Logs, fresh bool) *logf
 // readOutput copies what the run writes to the journal, until the run has
 // ended or the supervisor leaves.
 func (s *slot) readOutput(r *run) {
-	in := reopen(r.Log, "log of "+r.Slot)
-	if in == nil {
+	if r.Log < 0 {
 		close(r.copied)
 		return
 	}
+	in := logfile.NewPipe(r.Log)
 	turn, bounds := s.turn, s.setup.logs
 	s.turn = r.copied
 	s.wg.Go(func() {
 		defer close(r.copied)
-		defer in.Close()
+		defer func() { _ = in.Close() }()
 		if turn != nil {
 			<-turn
 		}
@@ -101,60 +140,14 @@ func (s *slot) readOutput(r *run) {
 			return // the next supervisor goes on where this one stopped
 		}
 		if errors.Is(err, context.Canceled) {
-			err = finish(log, in)
+			// Not to the pipe's end: a stray may hold that open for ever, and
+			// its lines must not be mixed with those of the next run.
+			err = log.CopyRest(in)
 		}
 		if err != nil {
 			s.log.Warn("log reader ended", "error", err)
 		}
 	})
-}
-
-// finish copies what a run that has ended left in its pipe. It does not wait
-// for the pipe's end: a stray may hold that open for ever, and its lines must
-// not be mixed with those of the next run.
-func finish(log *logfile.Log, in *os.File) error {
-	conn, err := in.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return log.Copy(context.Background(), &remains{conn: conn, left: pipeSize})
-}
-
-// pipeSize is the most a pipe holds (fs.pipe-max-size), and so the most a run
-// can have written that was not read before its end was known.
-const pipeSize = 1 << 20
-
-// remains reads what a pipe has now, and at most left bytes of it: one who
-// keeps writing gets no more than its turn.
-type remains struct {
-	conn syscall.RawConn
-	left int
-}
-
-func (r *remains) Read(p []byte) (int, error) {
-	p = p[:min(len(p), r.left)]
-	if len(p) == 0 {
-		return 0, io.EOF
-	}
-	var n int
-	var result error
-	err := r.conn.Read(func(fd uintptr) bool {
-		for {
-			if n, result = unix.Read(int(fd), p); result != unix.EINTR {
-				return true // also if there is nothing: do not wait
-			}
-		}
-	})
-	switch {
-	case err != nil:
-		return 0, err
-	case n <= 0 && (result == nil || result == unix.EAGAIN):
-		return 0, io.EOF
-	case result != nil:
-		return 0, result
-	}
-	r.left -= n
-	return n, nil
 }
 
 // replay writes what the runner kept while nobody listened.
@@ -181,7 +174,7 @@ const reasonLines = 3
 
 // words are what the run said last, in one line; "" if it said nothing.
 func (s *slot) words(r *run) string {
-	lines, err := logfile.Tail(s.fleet.logDir(s.name), reasonLines)
+	lines, err := logfile.Tail(s.journal.dir, reasonLines)
 	if err != nil {
 		return ""
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -285,10 +286,23 @@ func TestLogGoesOnWithTheNextSupervisor(t *testing.T) {
 	r.untilLogged("anna", "first", "second, beg, kept by another", "hermes: 42 bytes of output lost here: no supervisor read it",
 		"un by one and ended", "third")
 	r.until("the backlog is removed", func() bool { _, err := os.Stat(backlog); return os.IsNotExist(err) })
-	if got := r.gateway("anna").LogLost; got != 42 {
-		t.Errorf("%d bytes lost", got)
+	if g := r.gateway("anna"); g.LogLost != 42 || g.LogDropped != 42 || g.LogError != "" {
+		t.Errorf("%+v", g)
 	}
 	r.spawned("anna", 1)
+
+	// The keeper counts from the start of the run: what the log says once it
+	// does not say again.
+	r.leave()
+	r.fake = r.fake.Successor()
+	kept = keptOutput{r.fake, ""}
+	if err := r.open(kept).Boot(t.Context(), supervisor.BootRequest{Returning: true}); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	say("fourth\n")
+	r.untilLogged("anna", "first", "second, beg, kept by another", "hermes: 42 bytes of output lost here: no supervisor read it",
+		"un by one and ended", "third", "fourth")
 }
 
 // keptOutput is a runner that kept output and dropped some.
@@ -344,10 +358,78 @@ func TestUnwritableLogCostsLinesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until("the loss is counted", func() bool { return r.gateway("anna").LogLost == 5 })
+	g := r.gateway("anna")
+	if g.LogLostLines != 1 || g.LogLostAt == nil || !g.LogFailing || g.LogDropped != 0 || !strings.Contains(g.LogError, "not a directory") {
+		t.Errorf("%+v", g)
+	}
 	if n := r.noticed("log_unwritten"); !strings.Contains(n.Message, "5 bytes of the log of gateway-anna are lost") {
 		t.Errorf("notice %+v", n)
 	}
 	r.untilState("anna", profile.StateRunning)
+
+	if err := os.Remove(filepath.Join(r.dir, "logs/gateways/anna")); err != nil {
+		t.Fatal(err)
+	}
+	lost := int64(0)
+	r.until("the log goes on by itself", func() bool {
+		if err := r.fake.Write(slotOf("anna"), "line\n"); err != nil {
+			t.Fatal(err)
+		}
+		g = r.gateway("anna")
+		lost = max(lost, g.LogLost)
+		return !g.LogFailing && len(r.logged("anna")) > 0
+	})
+	if g.LogLost != lost || g.LogError == "" {
+		t.Errorf("what is lost stays known: %+v", g)
+	}
+	want := fmt.Sprintf("hermes: %d bytes of output lost here (%d lines, since ", lost, lost/5)
+	if got := r.logged("anna"); !strings.HasPrefix(got[0], want) || got[1] != "line" {
+		t.Errorf("%q, want %q…", got, want)
+	}
+	if fleet, err := r.fleet.Fleet(t.Context()); err != nil || len(fleet.Notices) > 0 {
+		t.Errorf("%+v, %v", fleet.Notices, err)
+	}
+}
+
+// broken is a stdout that fails until it is mended.
+type broken struct{ mended atomic.Bool }
+
+func (w *broken) Write(p []byte) (int, error) {
+	if w.mended.Load() {
+		return len(p), nil
+	}
+	return 0, unix.EPIPE
+}
+
+// TestStdoutThatNobodyReads costs the lines there, which are shown; not the
+// log.
+func TestStdoutThatNobodyReads(t *testing.T) {
+	r := withPipes(t)
+	w := new(broken)
+	r.options.Tee = logfile.NewTee(w, logfile.Plain)
+	defer r.options.Tee.Close(context.Background())
+	r.profile("anna")
+	r.boot("anna")
+	say := func() {
+		if err := r.fake.Write(slotOf("anna"), "hello\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say()
+	r.until("the loss is counted", func() bool { return r.gateway("anna").StdoutLost == 1 })
+	r.untilLogged("anna", "hello")
+	if n := r.noticed("stdout_unwritten"); n.Message != "1 lines of the gateways are not on standard output: broken pipe" {
+		t.Errorf("notice %+v", n)
+	}
+	w.mended.Store(true)
+	say()
+	r.until("the notice is gone", func() bool {
+		fleet, err := r.fleet.Fleet(t.Context())
+		return err == nil && len(fleet.Notices) == 0
+	})
+	if g := r.gateway("anna"); g.StdoutLost != 1 || g.LogLost != 0 {
+		t.Errorf("%+v", g)
+	}
 }
 
 // TestTeeHasEveryLine with the profile's name.

@@ -157,22 +157,40 @@ func TestStopDuringSpawn(t *testing.T) {
 	})
 }
 
-// TestLateRunIsCleared: a run the runner has and the fleet gave up is killed,
-// and the start succeeds at the next try.
+// TestLateRunIsCleared: a run the runner has and the fleet gave up is killed
+// first, and the start succeeds all the same.
 func TestLateRunIsCleared(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		r.profile("anna")
 		r.boot()
-		spec := specOf("anna", 99)
-		if _, err := r.fake.Spawn(t.Context(), spec); err != nil {
+		if _, err := r.fake.Spawn(t.Context(), specOf("anna", 99)); err != nil {
 			t.Fatal(err)
 		}
-		r.fails(r.do(startIt, "anna"), "an earlier start came up late and is killed")
-		r.pass(time.Second)
+		r.must(startIt, "anna")
 		r.is("anna", profile.StateRunning)
 		if run, _ := r.fake.Living(slotOf("anna")); run.Generation == 99 {
 			t.Error("the late run lives")
 		}
+		r.pass(time.Second) // for the observation to settle
+		if exits := r.observed("anna").Exits; len(exits) > 0 {
+			t.Errorf("a failure is on record: %+v", exits)
+		}
+	})
+}
+
+// TestLateRunThatDoesNotEnd: the start fails and is tried again.
+func TestLateRunThatDoesNotEnd(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.profile("anna")
+		if err := r.open(immortal{r.fake}).Boot(t.Context(), bootRequest()); err != nil {
+			t.Fatal(err)
+		}
+		r.run()
+		if _, err := r.fake.Spawn(t.Context(), specOf("anna", 99)); err != nil {
+			t.Fatal(err)
+		}
+		r.fails(r.do(startIt, "anna"), "an earlier start came up late and does not end")
+		r.is("anna", profile.StateBackoff)
 	})
 }
 

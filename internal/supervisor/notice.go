@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,34 +55,35 @@ func parseNotice(datagram []byte) notice {
 // datagram is looked at first and taken only once what it says is on disk: a
 // READY that a killed supervisor had taken would be lost for ever.
 func (s *slot) readNotices(r *run) {
-	in := reopen(r.Notify, "notify socket of "+r.Slot)
-	if in == nil {
+	if r.Notify < 0 {
 		return
 	}
+	in, err := s.fleet.sockets.add(r.Notify, func(in *notifySocket) {
+		s.work(func() { s.readNotice(r, in) })
+	})
+	if err != nil {
+		s.log.Warn("notify socket not read", "error", err)
+		return
+	}
+	context.AfterFunc(r.ctx, in.close)
+}
+
+// readNotice does what a datagram says and waits for the next one.
+func (s *slot) readNotice(r *run, in *notifySocket) {
 	uid := uint32(os.Getuid())
 	if c := s.fleet.options.Credential; c != nil {
 		uid = c.UID
 	}
-	context.AfterFunc(r.ctx, func() { in.Close() }) // wakes the reader
-	s.wg.Go(func() {
-		conn, err := in.SyscallConn()
-		if err != nil {
-			s.log.Warn("notify socket not read", "error", err)
-			return
+	datagram, err := in.receive(unix.MSG_PEEK, uid)
+	if err == nil {
+		if !s.heed(r, parseNotice(datagram)) {
+			return // the run is over
 		}
-		for {
-			datagram, err := receive(conn, unix.MSG_PEEK, uid)
-			if err != nil {
-				return // the run is over
-			}
-			if !s.heed(r, parseNotice(datagram)) {
-				return
-			}
-			if _, err := receive(conn, 0, uid); err != nil {
-				return
-			}
-		}
-	})
+		_, err = in.receive(0, uid)
+	}
+	if err == nil || errors.Is(err, unix.EAGAIN) {
+		in.await()
+	}
 }
 
 // heed has the loop act on a notification and waits until what matters of it
@@ -107,32 +107,27 @@ func (s *slot) heed(r *run, n notice) bool {
 	}
 }
 
-// receive takes one datagram, or with MSG_PEEK looks at it. One from a
-// stranger's uid comes back empty. While there is none it holds no buffer.
-func receive(conn syscall.RawConn, flags int, uid uint32) ([]byte, error) {
-	var buf, oob []byte
-	var n, oobn int
-	var result error
-	err := conn.Read(func(fd uintptr) bool {
-		_, _, _, _, result = unix.Recvmsg(int(fd), nil, nil, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		if errors.Is(result, unix.EAGAIN) {
-			return false
+// receive takes one datagram that is there, or with MSG_PEEK looks at it. One
+// from a stranger's uid comes back empty.
+func receive(fd, flags int, uid uint32) ([]byte, error) {
+	buf, oob := make([]byte, noticeSize), make([]byte, 256)
+	for {
+		n, oobn, _, _, err := unix.Recvmsg(fd, buf, oob, flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
 		}
-		buf, oob = make([]byte, noticeSize), make([]byte, 256)
-		n, oobn, _, _, result = unix.Recvmsg(int(fd), buf, oob, flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-		return true
-	})
-	if err = errors.Join(err, result); err != nil {
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
+		sender, fds := ancillary(oob[:oobn])
+		for _, fd := range fds {
+			unix.Close(fd) // nobody asked for descriptors
+		}
+		if sender == nil || sender.Uid != uid && sender.Uid != 0 {
+			return nil, nil
+		}
+		return buf[:n], nil
 	}
-	sender, fds := ancillary(oob[:oobn])
-	for _, fd := range fds {
-		unix.Close(fd) // nobody asked for descriptors
-	}
-	if sender == nil || sender.Uid != uid && sender.Uid != 0 {
-		return nil, nil
-	}
-	return buf[:n], nil
 }
 
 func ancillary(oob []byte) (sender *unix.Ucred, fds []int) {

@@ -20,6 +20,11 @@ const (
 	fileSetAside         = "file_set_aside"
 	profilesUnscanned    = "profiles_unscanned"
 	logUnwritten         = "log_unwritten"
+	stdoutUnwritten      = "stdout_unwritten"
+	straysUnseen         = "strays_unseen"
+	orphansLeft          = "orphans_left"
+	eventsUnwritten      = "events_unwritten"
+	httpUnserved         = "http_unserved"
 )
 
 // notices are the conditions an operator should know of, kept per profile and
@@ -40,12 +45,17 @@ func (n *notices) set(code string, of profile.Name, err error) bool {
 	if f, ok := err.(*fault.Error); ok { //nolint:errorlint // only its own hint fits its text
 		notice.Hint = f.Hint
 	}
+	return n.put(notice, of)
+}
+
+// put is set for a notice that is complete.
+func (n *notices) put(notice api.Notice, of profile.Name) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.byKey == nil {
 		n.byKey = map[noticeKey]api.Notice{}
 	}
-	key := noticeKey{code, of}
+	key := noticeKey{notice.Code, of}
 	_, known := n.byKey[key]
 	n.byKey[key] = notice
 	return !known

@@ -14,6 +14,9 @@ const (
 	// settle is how long observations are gathered before they are written: a
 	// burst of events costs one write. Losing them costs history, not intent.
 	settle = 250 * time.Millisecond
+	// unsettled is how long at most it is put off while starts wait for others:
+	// what a boot starts is not to wait for what is written of it.
+	unsettled = 10 * time.Second
 	// rewriteAfter is when an observation that could not be written is tried
 	// again.
 	rewriteAfter = 10 * time.Second
@@ -32,8 +35,21 @@ func (s *slot) forgetLater(generation uint64) {
 func (s *slot) touch() {
 	if !s.dirty {
 		s.dirty = true
-		s.arm(writeTimer, settle, func() { s.write() })
+		s.writeAfter(settle, unsettled)
 	}
+}
+
+// writeAfter has the observation written after a while, or later if starts wait
+// then, but within what is left. Each look at the starts comes after twice the
+// time of the one before: all slots of a fleet that boots look.
+func (s *slot) writeAfter(wait, left time.Duration) {
+	s.arm(writeTimer, min(wait, left), func() {
+		if left > wait && s.fleet.gate.crowded() {
+			s.writeAfter(2*wait, left-wait)
+			return
+		}
+		s.write()
+	})
 }
 
 // writeFailure writes at once what must be known at the next boot.
@@ -60,9 +76,9 @@ func (s *slot) write() bool {
 	if s.run != nil {
 		s.last.Health = s.run.health
 	}
-	err := s.fleet.writeSupervision(s.name, s.last)
+	err := s.service.file(s)
 	if err != nil && fault.CodeOf(err) != fault.GatewayNotRegistered { // a profile that is gone takes its slot along
-		if s.fleet.notices.set(observationUnwritten, s.name, err) {
+		if !errors.Is(err, errReplaced) && s.fleet.notices.set(observationUnwritten, s.name, err) {
 			s.log.Warn("observation not written", "error", err)
 		}
 		s.dirty = true
@@ -75,14 +91,15 @@ func (s *slot) write() bool {
 	return true
 }
 
-// release has the runner forget the oldest n exits.
+// release has the runner forget the oldest n exits. One that is about to end
+// itself forgets all of them.
 func (s *slot) release(n int) {
-	if n <= 0 {
+	if n <= 0 || s.fleet.closing.Load() {
 		return
 	}
 	generations := s.forget[:n:n]
 	s.forget = append([]uint64(nil), s.forget[n:]...)
-	s.wg.Go(func() { s.fleet.forget(s.name.Slot(), generations...) })
+	s.wg.Go(func() { s.fleet.forget(s.service.slotName(), generations...) })
 }
 
 // forget tells the runner that exits of a slot need not be kept. If it does

@@ -21,6 +21,31 @@ type Request struct {
 	By      string        // who asks, for changed_by
 }
 
+// order is a Request as a slot is given it.
+type order struct {
+	by      string
+	write   func(profile.Name, profile.IntentRecord) error // of an intent, durably
+	decided func()                                         // called when no intent is to be written any more
+}
+
+// alone is the order of a request about one gateway.
+func (f *Fleet) alone(r Request) order {
+	return order{by: r.By, write: f.writeIntent, decided: func() {}}
+}
+
+// among is the order of one of the slots that intents was made for.
+func among(intents *together, r Request) order {
+	var once sync.Once
+	return order{
+		by: r.By,
+		write: func(name profile.Name, rec profile.IntentRecord) error {
+			once.Do(func() {}) // to write is to decide
+			return intents.put(name, rec)
+		},
+		decided: func() { once.Do(intents.pass) },
+	}
+}
+
 // waiter is a command that waits for its outcome, until left is closed. done
 // is asked after everything the loop does, in the loop.
 type waiter struct {
@@ -70,33 +95,35 @@ func (s *slot) outcome(ctx context.Context, answer <-chan error) error {
 }
 
 // setIntent writes what the operator wants, durably, before it is acted upon.
-func (s *slot) setIntent(want profile.Intent, by string) error {
+func (s *slot) setIntent(want profile.Intent, o order) error {
 	if s.gone {
 		return fault.NotRegistered(string(s.name))
 	}
 	rec := profile.IntentRecord{
 		Version: profile.IntentVersion, Intent: want,
-		Generation: s.intent.Generation + 1, ChangedAt: time.Now().UTC(), ChangedBy: by,
+		Generation: s.intent.Generation + 1, ChangedAt: time.Now().UTC(), ChangedBy: o.by,
 	}
-	if err := s.fleet.writeIntent(s.name, rec); err != nil {
+	if err := o.write(s.name, rec); err != nil {
 		return err
 	}
 	s.intent = rec
+	s.story.asked = true
 	s.outside = false
 	return nil
 }
 
 // begin prepares for e, which an operator asked for to have a run.
-func (s *slot) begin(e lifecycle.Event, by string) error {
+func (s *slot) begin(e lifecycle.Event, o order) error {
 	if s.fleet.closing.Load() {
 		return errShuttingDown()
 	}
 	goesOn := s.state.HasRun() || s.state == lifecycle.Queued
 	if s.intent.Intent != profile.Running || s.outside || !goesOn {
-		if err := s.setIntent(profile.Running, by); err != nil {
+		if err := s.setIntent(profile.Running, o); err != nil {
 			return err
 		}
 	}
+	failed := s.last.Failures > 0
 	s.last.Failures, s.last.Ended = 0, false
 	s.last.NextRetryAt = time.Time{}
 	s.reason = ""
@@ -106,38 +133,41 @@ func (s *slot) begin(e lifecycle.Event, by string) error {
 		s.fresh = true
 	}
 	s.touch()
-	if lifecycle.Next(s.state, e).To == lifecycle.Stopping {
+	restarts := lifecycle.Next(s.state, e).To == lifecycle.Stopping
+	if restarts {
 		// The run in hand goes first. A supervisor that comes back halfway
 		// must not take it for one that stays.
 		s.last.Restarting = true
+	}
+	if restarts || failed { // nor wait for what is forgiven
 		s.write()
 	}
 	return nil
 }
 
-func (s *slot) start(ctx context.Context, by string) (<-chan error, error) {
-	if err := s.begin(lifecycle.Start, by); err != nil {
+func (s *slot) start(ctx context.Context, o order) (<-chan error, error) {
+	if err := s.begin(lifecycle.Start, o); err != nil {
 		return nil, err
 	}
 	s.feed(lifecycle.Start)
 	return s.await(ctx, s.isUp(0)), nil
 }
 
-func (s *slot) restart(ctx context.Context, by string) (<-chan error, error) {
+func (s *slot) restart(ctx context.Context, o order) (<-chan error, error) {
 	var old uint64
 	if s.run != nil {
 		old = s.run.Generation
 	}
-	if err := s.begin(lifecycle.Restart, by); err != nil {
+	if err := s.begin(lifecycle.Restart, o); err != nil {
 		return nil, err
 	}
 	s.feed(lifecycle.Restart)
 	return s.await(ctx, s.isUp(old)), nil
 }
 
-func (s *slot) stop(ctx context.Context, by string) (<-chan error, error) {
+func (s *slot) stop(ctx context.Context, o order) (<-chan error, error) {
 	if s.intent.Intent != profile.Stopped || s.outside {
-		if err := s.setIntent(profile.Stopped, by); err != nil {
+		if err := s.setIntent(profile.Stopped, o); err != nil {
 			return nil, err
 		}
 	}
@@ -147,10 +177,10 @@ func (s *slot) stop(ctx context.Context, by string) (<-chan error, error) {
 	s.touch()
 	return s.await(ctx, func() (bool, error) {
 		switch {
-		case s.state == lifecycle.Stopped:
+		case s.state == lifecycle.Stopped && s.sweep == nil:
 			return true, nil
 		case s.wanted():
-			return true, fault.New(fault.GatewayFailed, "cannot stop %s: it was started again meanwhile", s.name.Slot())
+			return true, fault.New(fault.GatewayFailed, "cannot stop %s: it was started again meanwhile", s.service.slotName())
 		}
 		return false, nil
 	}), nil
@@ -177,17 +207,18 @@ func (s *slot) notUp() error {
 	case s.gone:
 		return fault.NotRegistered(string(s.name))
 	case s.intent.Intent == profile.Stopped:
-		return fault.New(fault.GatewayFailed, "cannot start %s: it was stopped meanwhile", s.name.Slot())
+		return fault.New(fault.GatewayFailed, "cannot start %s: it was stopped meanwhile", s.service.slotName())
 	}
 	reason := s.reason
 	if reason == "" {
 		reason = "it ended at once"
 	}
-	err := fault.New(fault.GatewayFailed, "cannot start %s: %s", s.name.Slot(), reason)
+	err := fault.New(fault.GatewayFailed, "cannot start %s: %s", s.service.slotName(), reason)
 	if hint := s.hint(); hint != "" {
 		return err.WithHint("%s", hint)
 	}
-	return err.WithHint("hermes why %s", s.name)
+	_, advice := s.service.words()
+	return err.WithHint("%s", advice)
 }
 
 func errShuttingDown() error {
@@ -204,8 +235,9 @@ func (f *Fleet) explain(err error, s *slot, timeout time.Duration) error {
 	case errors.Is(err, errEnded):
 		return fault.NotRegistered(string(s.name))
 	case errors.Is(err, context.DeadlineExceeded):
-		return fault.New(fault.GatewayTimeout, "%s is still %s after %s", s.name.Slot(), s.gateway().State, timeout).
-			WithHint("hermes why %s", s.name)
+		_, advice := s.service.words()
+		return fault.New(fault.GatewayTimeout, "%s is still %s after %s", s.service.slotName(), s.gateway().State, timeout).
+			WithHint("%s", advice)
 	}
 	return err
 }
@@ -213,12 +245,16 @@ func (f *Fleet) explain(err error, s *slot, timeout time.Duration) error {
 // Start sets the intent running, starts the gateway and waits until it is
 // ready or has failed.
 func (f *Fleet) Start(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
-	return f.operate(ctx, name, r, (*slot).start)
+	return f.operate(ctx, name, r, f.alone(r), (*slot).start)
 }
 
 // Stop sets the intent stopped and waits until the gateway is down.
 func (f *Fleet) Stop(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
-	result, err := f.operate(ctx, name, r, (*slot).stop)
+	return f.stop(ctx, name, r, f.alone(r))
+}
+
+func (f *Fleet) stop(ctx context.Context, name profile.Name, r Request, o order) (api.ActionResult, error) {
+	result, err := f.operate(ctx, name, r, o, (*slot).stop)
 	if err == nil && f.commanded(name) {
 		result.Hints = append(result.Hints,
 			`this container's command is "gateway run": it starts again at the next boot`)
@@ -228,18 +264,25 @@ func (f *Fleet) Stop(ctx context.Context, name profile.Name, r Request) (api.Act
 
 // Restart stops the gateway if it runs and waits until a new run is ready.
 func (f *Fleet) Restart(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
-	return f.operate(ctx, name, r, (*slot).restart)
+	return f.operate(ctx, name, r, f.alone(r), (*slot).restart)
 }
 
 // verb is what an operator does to one slot, in its loop. The channel answers
 // when the outcome is known.
-type verb func(s *slot, ctx context.Context, by string) (<-chan error, error)
+type verb func(s *slot, ctx context.Context, o order) (<-chan error, error)
 
-func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, v verb) (api.ActionResult, error) {
+func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, o order, v verb) (api.ActionResult, error) {
+	defer o.decided() // also of a slot that has ended
 	s, err := f.lookup(ctx, name)
 	if err != nil {
 		return api.ActionResult{}, err
 	}
+	err = f.command(ctx, s, r, o, v)
+	return api.ActionResult{Gateway: s.gateway()}, err
+}
+
+// command has the slot do v, and waits for the outcome if it is asked to.
+func (f *Fleet) command(ctx context.Context, s *slot, r Request, o order, v verb) error {
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
@@ -253,7 +296,8 @@ func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, v ver
 		if s.run != nil && s.run.Exit != nil {
 			s.fileExit(s.run) // a command meets what is, not what is being written
 		}
-		p.outcome, p.err = v(s, ctx, r.By)
+		p.outcome, p.err = v(s, ctx, o)
+		o.decided()
 		return p
 	})
 	if err == nil {
@@ -265,28 +309,36 @@ func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, v ver
 	if err != nil {
 		err = f.explain(err, s, r.Timeout)
 	}
-	return api.ActionResult{Gateway: s.gateway()}, err
+	return err
 }
 
 // All stops or restarts in parallel every gateway whose intent is running, or
 // that runs all the same, and reports each as it ends. A restart leaves those
-// alone whose intent is stopped.
+// alone whose intent is stopped. The intents are written with one sync.
 func (f *Fleet) All(ctx context.Context, action string, r Request, report func(api.ActionResult)) error {
-	act := map[string]func(context.Context, profile.Name, Request) (api.ActionResult, error){
-		"stop": f.Stop, "restart": f.Restart,
-	}[action]
-	if act == nil {
+	if action != "stop" && action != "restart" {
 		return fault.New(fault.Usage, "cannot %s all gateways: only stop and restart apply to all", action)
 	}
+	var concerned []*slot
+	for _, s := range f.slots() {
+		g := &s.shown.Load().gateway
+		if g.Intent == string(profile.Running) || action == "stop" && g.State != string(profile.StateStopped) {
+			concerned = append(concerned, s)
+		}
+	}
+	intents := newTogether(len(concerned), f.home.WriteIntents)
+	defer intents.stop()
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards report
-	for _, s := range f.slots() {
-		g := s.shown.Load().gateway
-		if g.Intent != string(profile.Running) && (action == "restart" || g.State == string(profile.StateStopped)) {
-			continue
-		}
+	for _, s := range concerned {
 		wg.Go(func() {
-			result, err := act(ctx, s.name, r)
+			var result api.ActionResult
+			var err error
+			if o := among(intents, r); action == "stop" {
+				result, err = f.stop(ctx, s.name, r, o)
+			} else {
+				result, err = f.operate(ctx, s.name, r, o, (*slot).restart)
+			}
 			if err != nil {
 				result.Gateway.Profile, result.Gateway.Slot = string(s.name), s.name.Slot()
 				result.Error = wire(err)
@@ -326,7 +378,7 @@ func (f *Fleet) Outcomes(ctx context.Context, report func(api.ActionResult)) int
 				return
 			}
 			err = s.outcome(ctx, outcome)
-			result := api.ActionResult{Gateway: s.gateway()}
+			result := api.ActionResult{Gateway: s.shown.Load().gateway}
 			if err != nil {
 				result.Error = wire(f.explain(err, s, 0))
 			}
@@ -342,10 +394,10 @@ func (f *Fleet) Outcomes(ctx context.Context, report func(api.ActionResult)) int
 	return wanted
 }
 
-// LongestGrace is the longest any gateway may take to stop.
+// LongestGrace is the longest any gateway, or the dashboard, may take to stop.
 func (f *Fleet) LongestGrace() time.Duration {
 	longest := f.options.Settings.StopTimeout
-	for _, s := range f.slots() {
+	for _, s := range f.everySlot() {
 		longest = max(longest, s.shown.Load().stopTimeout)
 	}
 	return longest

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hermes/internal/lifecycle"
+	"hermes/internal/process"
 	"hermes/internal/profile"
 )
 
@@ -93,7 +94,7 @@ func (f *Fleet) checkPort(name profile.Name, host string, port int) error {
 	case err == nil:
 		return l.Close()
 	case errors.Is(err, unix.EADDRINUSE):
-		return portTaken(port, listenerName(port), name)
+		return portTaken(port, process.Listener(port), name)
 	}
 	return nil // the gateway itself says it better
 }

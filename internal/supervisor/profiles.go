@@ -25,15 +25,15 @@ func (f *Fleet) Create(ctx context.Context, name profile.Name, by string) (api.P
 		Version: profile.IntentVersion, Intent: profile.Stopped, Generation: 1, ChangedAt: time.Now().UTC(), ChangedBy: by,
 	})
 	if err == nil { // a slot of that name is one whose profile was removed a moment ago
-		err = f.unregister(ctx, name, "its profile was removed and made anew")
+		err = f.unregister(ctx, name, "", "its profile was removed and made anew")
 	}
 	if err == nil {
-		err = f.look(ctx)
+		err = f.discover(ctx, name)
 	}
 	if err != nil {
 		out.Warning = "its slot is not registered yet: " + err.Error()
 	}
-	out.Port = f.port(name)
+	out.Port = f.ports.of(name)
 	return out, nil
 }
 
@@ -52,7 +52,7 @@ func (f *Fleet) Delete(ctx context.Context, name profile.Name, by string) error 
 	}
 	f.scanMu.Lock()
 	defer f.scanMu.Unlock()
-	if err := f.unregister(ctx, name, "deleted"); err != nil {
+	if err := f.unregister(ctx, name, "", "its profile was deleted by "+by); err != nil {
 		return err
 	}
 	if err := f.home.DeleteProfile(name); err != nil {
@@ -78,17 +78,20 @@ func (f *Fleet) Rename(ctx context.Context, from, to profile.Name, _ string) (ap
 	if f.get(to) != nil {
 		return api.Profile{}, fault.New(fault.ProfileExists, "cannot rename profile '%s': '%s' exists", from, to)
 	}
-	if err := f.unregister(ctx, from, "renamed to "+string(to)); err != nil {
+	if err := f.unregister(ctx, from, to, "renamed to "+string(to)); err != nil {
 		return api.Profile{}, err
 	}
 	err := f.home.RenameProfile(from, to)
+	if err != nil {
+		f.forsake("its profile could not be renamed to " + string(to))
+	}
 	if lookErr := f.look(ctx); err == nil {
 		err = lookErr
 	}
 	if err != nil {
 		return api.Profile{}, err
 	}
-	return api.Profile{Name: string(to), Path: f.home.ProfilePath(to), Port: f.port(to)}, nil
+	return api.Profile{Name: string(to), Path: f.home.ProfilePath(to), Port: f.ports.of(to)}, nil
 }
 
 // List names the profiles that have a slot.
@@ -103,9 +106,9 @@ func (f *Fleet) List(context.Context) ([]api.Profile, error) {
 
 // unregister stops the slot's run, waits for its end, and removes the slot, if
 // there is one. The intent stays as it is; nothing is written where the profile
-// was. A run that does not end keeps its slot: the error is a gateway_timeout
-// fault, or ctx's.
-func (f *Fleet) unregister(ctx context.Context, name profile.Name, why string) error {
+// was. The slot of to, if there is one, is to follow it. A run that does not end
+// keeps its slot: the error is a gateway_timeout fault, or ctx's.
+func (f *Fleet) unregister(ctx context.Context, name, to profile.Name, why string) error {
 	s := f.get(name)
 	if s == nil {
 		return nil
@@ -127,9 +130,17 @@ func (f *Fleet) unregister(ctx context.Context, name profile.Name, why string) e
 		return cmp.Or(ctx.Err(), error(fault.New(fault.GatewayTimeout, "%s does not stop in %s", s.name.Slot(), patience)))
 	}
 	f.log.Info("slot removed", "profile", string(name), "reason", why)
+	if row := s.story.Row; to != "" { // its loop has ended
+		f.bequeath(row, to)
+	} else {
+		f.tellRemoved(row, why)
+	}
 	f.notices.drop(name)
+	f.ports.drop(name)
+	f.configs.drop(name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.byName, name)
+	f.sorted = nil
 	return nil
 }

@@ -1,12 +1,14 @@
 package supervisor_test
 
 import (
-	"context"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"hermes/internal/engine"
 	"hermes/internal/engine/enginetest"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
@@ -60,13 +62,12 @@ func TestCreate(t *testing.T) {
 func TestCreateWarns(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		r.boot()
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		p, err := r.fleet.Create(ctx, "anna", "tester")
+		r.fleet.Leave(t.Context())
+		p, err := r.fleet.Create(t.Context(), "anna", "tester")
 		if err != nil || !strings.Contains(p.Warning, "not registered yet") {
 			t.Errorf("%+v, %v", p, err)
 		}
-		r.look()
+		r.comeBack()
 		r.fleetIs("anna stopped")
 	})
 }
@@ -232,6 +233,85 @@ func TestExchangedDirectories(t *testing.T) {
 		r.look()
 		r.fleetIs("anna stopped, bert stopped, cleo running")
 		r.spawned("bert", 2)
+	})
+}
+
+// TestExchangedWhileOneWaits: a gateway that is to be tried again is not started
+// in the directory another has not left yet.
+func TestExchangedWhileOneWaits(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		seen := &testimony{where: map[string]os.FileInfo{}}
+		r.through = func(f *enginetest.Fake) engine.Runner { return witness{f, seen} }
+		slow := []profile.Name{"anna", "cleo", "emil", "gina", "ivan"}
+		waits := []profile.Name{"bert", "dora", "fred", "hugo", "jane"}
+		for i := range slow {
+			r.profile(string(slow[i]))
+			r.profile(string(waits[i]))
+			r.fake.Script(slow[i].Slot(), enginetest.Program{Deaf: true})
+			r.fake.Script(waits[i].Slot(), enginetest.Program{Fail: &engine.SpawnError{Path: "/x", Stage: "exec", Errno: unix.EAGAIN}})
+		}
+		r.boot(append(slow, waits...)...)
+		for i := range slow {
+			r.move(string(slow[i]), ".aside")
+			r.move(string(waits[i]), string(slow[i]))
+			r.move(".aside", string(waits[i]))
+		}
+		r.look()
+		r.pass(time.Minute)
+		if len(seen.doubles) > 0 {
+			t.Error(strings.Join(seen.doubles, "\n"))
+		}
+	})
+}
+
+// TestMovedBeforeAnybodyLooks: a retry comes before the move of another's
+// directory under its name was noticed.
+func TestMovedBeforeAnybodyLooks(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		seen := &testimony{where: map[string]os.FileInfo{}}
+		r.through = func(f *enginetest.Fake) engine.Runner { return witness{f, seen} }
+		r.profile("anna")
+		r.profile("bert")
+		r.fake.Script(slotOf("bert"), enginetest.Program{Exit: true, Code: 1})
+		r.boot("anna", "bert")
+		r.move("bert", ".aside")
+		r.move("anna", "bert")
+		r.pass(10 * time.Second)
+		if len(seen.doubles) > 0 {
+			t.Error(strings.Join(seen.doubles, "\n"))
+		}
+		if g := r.gateway("bert"); !strings.Contains(g.Reason, "gateway-anna still runs in this directory") {
+			t.Errorf("bert: %+v", g)
+		}
+		r.fake.Script(slotOf("bert"), enginetest.Program{})
+		r.look()
+		r.pass(2 * time.Second)
+		r.look() // anna is gone for good
+		r.pass(10 * time.Second)
+		r.fleetIs("bert running")
+	})
+}
+
+// TestHistoryStaysWithItsProfile: what happens to a gateway whose name another
+// directory has by now is none of that one's history.
+func TestHistoryStaysWithItsProfile(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.profile("anna")
+		r.profile("bert")
+		r.boot("anna", "bert")
+		r.pass(time.Minute)
+		port := r.observed("bert").Port
+		r.move("anna", ".aside")
+		r.move("bert", "anna")
+		r.move(".aside", "bert")
+		r.fake.End(slotOf("anna"), 78)
+		r.pass(time.Second)
+		if o := r.observed("anna"); o.Port != port || len(o.Exits) > 0 {
+			t.Errorf("port %d, exits %+v in what was bert's, of port %d", o.Port, o.Exits, port)
+		}
+		if fleet, _ := r.fleet.Fleet(t.Context()); len(fleet.Notices) > 0 {
+			t.Errorf("notices %+v", fleet.Notices)
+		}
 	})
 }
 

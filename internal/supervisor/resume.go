@@ -16,12 +16,18 @@ import (
 func (s *slot) resume(a reconcile.Action, runs []engine.Run) {
 	r := s.pick(runs)
 	if r == nil {
-		s.last.Restarting = false // that run is history
+		s.last.Restarting = false                 // that run is history
+		if s.fleet.returning && s.last.Run != 0 { // but the supervisor before may not have got to what it left
+			s.endStrays(&run{Run: engine.Run{Slot: s.service.slotName(), Generation: s.last.Run}})
+		}
 	}
 	s.touch()
 	switch {
 	case r != nil && r.Exit == nil:
 		s.adopt(*r, a.Resume)
+		if err := s.fleet.tenants.enter(a.ID, s.run); err != nil && a.ID != (reconcile.ID{}) {
+			s.log.Warn("adopted where another lives", "error", err)
+		}
 	case r != nil:
 		s.adoptEnded(*r, a.Resume)
 	case a.Resume == reconcile.Up:
@@ -30,10 +36,10 @@ func (s *slot) resume(a reconcile.Action, runs []engine.Run) {
 		}
 	case a.Resume == reconcile.Wait:
 		s.fresh = false
-		s.enter(lifecycle.Backoff)
+		s.enterAs(lifecycle.Backoff, "it goes on waiting after its failures")
 		s.retryAt(reconcile.RetryAt(s.last.NextRetryAt, time.Now()))
 	case a.Resume == reconcile.Park:
-		s.enter(lifecycle.Parked)
+		s.enterAs(lifecycle.Parked, cmp.Or(s.reason, "it stays parked"))
 	}
 }
 
@@ -49,7 +55,7 @@ func (s *slot) pick(runs []engine.Run) *engine.Run {
 	for i := range runs {
 		r := &runs[i]
 		recorded := slices.ContainsFunc(s.last.Exits, func(e profile.Exit) bool { return e.Run == r.Generation })
-		if i == len(runs)-1 && (r.Exit == nil || !recorded) {
+		if i == len(runs)-1 && (r.Exit == nil || !recorded && !s.outdated(*r.Exit)) {
 			return r
 		}
 		if r.Exit != nil {
@@ -59,6 +65,13 @@ func (s *slot) pick(runs []engine.Run) *engine.Run {
 		closeRun(*r)
 	}
 	return nil
+}
+
+// outdated says whether an exit came before the intent that holds now, and so
+// is not what became of it: a gateway was stopped and started, and the
+// supervisor killed before it had written the first.
+func (s *slot) outdated(exit engine.Exit) bool {
+	return s.last.IntentGeneration < s.intent.Generation && exit.At.Before(s.intent.ChangedAt)
 }
 
 // found makes a run that outlived the last supervisor the slot's own. True if
@@ -71,12 +84,20 @@ func (s *slot) found(r engine.Run) (restarting bool) {
 		restarting = s.last.Restarting
 		own.readyAt = s.last.ReadyAt
 		own.health = cmp.Or(s.last.Health, own.health)
+		own.LogDropped = max(0, r.LogDropped-s.last.LogDropped) // the keeper counts from the run's start
 	}
+	s.last.LogDropped = r.LogDropped
 	s.last.Restarting = restarting
 	s.fresh = restarting
 	s.hold(own)
 	return restarting
 }
+
+// Why a run is in a state that this supervisor did not lead it to.
+const (
+	livedOn     = "its run outlived the engine before"
+	endedUnseen = "its run ended while there was no engine"
+)
 
 // adopt goes on with a living run.
 func (s *slot) adopt(r engine.Run, how reconcile.Resume) {
@@ -86,14 +107,14 @@ func (s *slot) adopt(r engine.Run, how reconcile.Resume) {
 		s.reason = ""
 	}
 	if s.run.readyAt.IsZero() {
-		s.enter(lifecycle.Starting)
+		s.enterAs(lifecycle.Starting, livedOn)
 		s.since = r.Started
 		s.watch()
 	} else {
 		if s.setup.ready.Kind != config.ReadyExec && s.run.health == profile.HealthUnknown {
 			s.run.health = profile.HealthOK
 		}
-		s.enter(lifecycle.Running)
+		s.enterAs(lifecycle.Running, livedOn)
 		s.since = s.run.readyAt
 	}
 	switch {
@@ -110,9 +131,9 @@ func (s *slot) adoptEnded(r engine.Run, how reconcile.Resume) {
 	restarting := s.found(r)
 	switch {
 	case how == reconcile.Down, restarting:
-		s.enter(lifecycle.Stopping)
+		s.enterAs(lifecycle.Stopping, endedUnseen)
 	case s.run.readyAt.IsZero():
-		s.enter(lifecycle.Starting)
+		s.enterAs(lifecycle.Starting, endedUnseen)
 	default:
 		s.state = lifecycle.Running // without what becoming ready brings about
 	}

@@ -185,6 +185,33 @@ func TestStoppedWhileNobodyWasThere(t *testing.T) {
 	})
 }
 
+// TestStoppedAndStartedBeforeAnythingIsWritten: the end that was asked for is no
+// failure of the start that followed it.
+func TestStoppedAndStartedBeforeAnythingIsWritten(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.options.Settings.StartParallel = 1
+		r.profile("anna")
+		r.profile("slow", "ready: notify")
+		r.boot("anna")
+		r.pass(time.Second) // it is not healthy yet
+		r.must(stopIt, "anna")
+		r.pass(time.Millisecond)
+		r.ask(startIt, "slow") // it holds the gate
+		r.ask(startIt, "anna")
+		r.kill()
+		r.comeBack()
+		r.pass(2 * time.Second)
+		g := r.gateway("anna")
+		if g.State != string(profile.StateRunning) || g.Failures > 0 || g.Reason != "" {
+			t.Errorf("%+v", g)
+		}
+		if g.LastExit == nil {
+			t.Error("its exit is not on record")
+		}
+		r.spawned("anna", 2)
+	})
+}
+
 // TestEveryExitIsOnRecord: those of runs that came and went before the
 // supervisor wrote anything count towards the three of exit 75.
 func TestEveryExitIsOnRecord(t *testing.T) {

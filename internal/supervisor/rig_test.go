@@ -19,6 +19,7 @@ import (
 	"hermes/internal/config"
 	"hermes/internal/engine"
 	"hermes/internal/engine/enginetest"
+	"hermes/internal/event"
 	"hermes/internal/profile"
 	"hermes/internal/store"
 	"hermes/internal/supervisor"
@@ -33,13 +34,15 @@ type rig struct {
 	dir     string // the home
 	fake    *enginetest.Fake
 	options supervisor.Options
-	bubble  bool // in a synctest bubble
+	bubble  bool                                 // in a synctest bubble
+	through func(*enginetest.Fake) engine.Runner // what a fleet has of fake; nil: the fake itself
 
-	home  *store.Home
-	fleet *supervisor.Fleet
-	stop  context.CancelFunc
-	ran   chan error // what Fleet.Run returned
-	asked chan struct{}
+	home   *store.Home
+	events *event.Log
+	fleet  *supervisor.Fleet
+	stop   context.CancelFunc
+	ran    chan error // what Fleet.Run returned
+	asked  chan struct{}
 }
 
 // in runs a test in a bubble, where time passes at once when all wait.
@@ -174,7 +177,11 @@ func (r *rig) untilLives(name string) {
 
 func (r *rig) start(request supervisor.BootRequest) {
 	r.t.Helper()
-	if err := r.open(r.fake).Boot(r.t.Context(), request); err != nil {
+	var runner engine.Runner = r.fake
+	if r.through != nil {
+		runner = r.through(r.fake)
+	}
+	if err := r.open(runner).Boot(r.t.Context(), request); err != nil {
 		r.t.Fatal(err)
 	}
 	r.run()
@@ -188,7 +195,8 @@ func (r *rig) open(runner engine.Runner) *supervisor.Fleet {
 		r.t.Fatal(err)
 	}
 	o := r.options
-	o.Home, o.Runner = home, runner
+	r.events = event.Open(event.Options{Home: r.dir})
+	o.Home, o.Runner, o.Events = home, runner, r.events
 	r.home, r.fleet = home, supervisor.New(o)
 	return r.fleet
 }
@@ -213,6 +221,7 @@ func (r *rig) leave() {
 		<-r.ran
 	}
 	r.fleet.Leave(context.Background())
+	r.events.Close()
 	r.home.Close()
 	r.fleet, r.home, r.stop = nil, nil, nil
 }
@@ -221,10 +230,12 @@ func (r *rig) leave() {
 // runner or a file.
 func (r *rig) kill() {
 	r.t.Helper()
+	restore := r.keepEvents()
 	r.home.Close()
 	next := r.fake.Successor()
 	r.leave()
 	r.fake = next
+	restore()
 }
 
 // comeBack starts the fleet that follows one that was killed or left.

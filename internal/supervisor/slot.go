@@ -31,17 +31,19 @@ const (
 	numTimers
 )
 
-// slot is a gateway's place with the supervisor. Its fields belong to its
+// slot is the place of a gateway, or of the dashboard, with the supervisor. Its fields belong to its
 // loop unless they say otherwise.
 type slot struct {
-	fleet *Fleet
-	log   *slog.Logger
-	id    reconcile.ID // guarded by Fleet.mu
-	name  profile.Name // constant
-	mail  *mailbox
-	ended chan struct{} // closed when the loop and all it started have ended
-	shown atomic.Pointer[view]
-	wg    sync.WaitGroup // everything this slot started
+	fleet    *Fleet
+	log      *slog.Logger
+	id       reconcile.ID // guarded by Fleet.mu
+	name     profile.Name // constant; "" is no profile's
+	service  service      // constant
+	mail     mailbox
+	ended    chan struct{} // closed when the loop and all it started have ended
+	shown    atomic.Pointer[view]
+	reported atomic.Pointer[reported] // in gateway_state.json; nil if never
+	wg       sync.WaitGroup           // everything this slot started
 
 	state   lifecycle.State
 	intent  profile.IntentRecord
@@ -61,8 +63,10 @@ type slot struct {
 	dirty   bool
 	forget  []uint64 // exits to forget once they are on disk
 	waiters []*waiter
+	sweep   <-chan struct{} // closed when nothing is left of the latest run; nil if it left nothing
 	journal journal
 	turn    <-chan struct{} // closed when the latest reader has left the journal; nil before the first
+	story   story
 }
 
 // refusal is why a start did not become a run, and what would help. The hint
@@ -82,7 +86,7 @@ func (s *slot) hint() string {
 func (s *slot) refuse(err error) {
 	s.reason = err.Error()
 	for _, verb := range []string{"start", "run"} {
-		s.reason = strings.TrimPrefix(s.reason, "cannot "+verb+" "+s.name.Slot()+": ")
+		s.reason = strings.TrimPrefix(s.reason, "cannot "+verb+" "+s.service.slotName()+": ")
 	}
 	s.refusal = refusal{reason: s.reason}
 	if f, ok := errors.AsType[*fault.Error](err); ok {
@@ -113,6 +117,10 @@ type run struct {
 	health  profile.Health
 	status  string
 	early   *engine.Exit // an exit that overtook the answer to Spawn
+	home    reconcile.ID // the directory it lives in, once it entered one
+
+	strays     []profile.Stray
+	moreStrays int
 }
 
 func (f *Fleet) newRun() *run {
@@ -121,36 +129,57 @@ func (f *Fleet) newRun() *run {
 	return r
 }
 
-func newSlot(f *Fleet, name profile.Name, id reconcile.ID) *slot {
+func newSlot(f *Fleet, what service) *slot {
+	dir, label := what.log()
 	s := &slot{
-		fleet: f, name: name, id: id,
-		log:     f.log.With("profile", string(name)),
-		mail:    newMailbox(),
+		fleet: f, service: what,
+		log:     f.log.With("slot", what.slotName()),
 		ended:   make(chan struct{}),
 		since:   time.Now(),
 		fresh:   true,
 		setup:   f.defaults(),
-		journal: journal{fleet: f, name: name},
+		journal: journal{fleet: f, dir: dir, label: label},
 	}
 	s.last.Version = profile.SupervisionVersion
 	return s
 }
 
-// loop does what is posted until end, then waits for what it started.
+// loop does what is posted, until there is nothing more; after end it waits for
+// what the slot started.
 func (s *slot) loop() {
-	defer close(s.ended)
-	for !s.over {
-		for _, f := range s.mail.take() {
+	for posts := s.mail.take(); posts != nil; posts = s.mail.take() {
+		for _, f := range posts {
 			f()
 			s.publish() // who is answered finds the outcome in the view
 			s.answerWaiters()
 		}
+		if s.over {
+			s.wg.Wait()
+			close(s.ended)
+			return
+		}
 	}
-	s.wg.Wait()
 }
 
 // post hands f to the loop, which will run it; false if the slot has ended.
-func (s *slot) post(f func()) bool { return s.mail.post(f) }
+func (s *slot) post(f func()) bool { return s.put(f, false) }
+
+func (s *slot) put(f func(), last bool) bool {
+	ok, wake := s.mail.put(f, last)
+	if wake {
+		s.fleet.workers.run(s.loop) // waited for by end
+	}
+	return ok
+}
+
+// work does what the loop is not to wait for; the slot's end waits for it.
+func (s *slot) work(f func()) {
+	s.wg.Add(1)
+	s.fleet.workers.run(func() {
+		defer s.wg.Done()
+		f()
+	})
+}
 
 // errEnded: the slot is no more.
 var errEnded = errors.New("the slot has ended")
@@ -180,6 +209,7 @@ func ask[T any](ctx context.Context, s *slot, f func() T) (T, error) {
 // feed gives the table an event and carries its answer out.
 func (s *slot) feed(e lifecycle.Event) {
 	c := lifecycle.Next(s.state, e)
+	s.story.feeding = e
 	if c.To != s.state {
 		s.enter(c.To)
 	}
@@ -192,6 +222,7 @@ func (s *slot) feed(e lifecycle.Event) {
 func (s *slot) enter(to lifecycle.State) {
 	was := s.state
 	s.state = to
+	s.noteState(to.Visible())
 	if to.Visible() != was.Visible() {
 		s.since = time.Now()
 	}
@@ -258,7 +289,7 @@ func (s *slot) act(a lifecycle.Action) {
 // up admits nobody: another place may be waiting by then.
 func (s *slot) enqueue() {
 	var mine *ticket
-	mine = s.fleet.gate.enter(&s.wg, func() {
+	mine = s.fleet.gate.enter(func() {
 		s.post(func() {
 			if s.ticket == mine {
 				s.feed(lifecycle.Admitted)
@@ -315,7 +346,7 @@ func (s *slot) disarm(k timer, condition bool) {
 // end closes the slot, once what was posted before is done, and waits for it
 // or until ctx ends. A run that lives is left to the runner.
 func (s *slot) end(ctx context.Context) {
-	s.mail.last(func() {
+	s.put(func() {
 		if s.dirty {
 			s.write()
 		}
@@ -329,7 +360,7 @@ func (s *slot) end(ctx context.Context) {
 			}
 		}
 		s.over = true
-	})
+	}, true)
 	select {
 	case <-s.ended:
 		s.journal.close()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +15,9 @@ import (
 	"hermes/internal/launch"
 	"hermes/internal/lifecycle"
 	"hermes/internal/profile"
+	"hermes/internal/reconcile"
+	"hermes/internal/store"
+	"hermes/internal/stray"
 )
 
 const (
@@ -25,6 +27,8 @@ const (
 	// hearing is the least time a run that was adopted while it started is
 	// given to be ready: what it said meanwhile must be heard first.
 	hearing = 5 * time.Second
+	// lateRunGone is how long the end of a run that was killed usually takes.
+	lateRunGone = 10 * time.Millisecond
 
 	stopSignal = unix.SIGTERM
 	killSignal = unix.SIGKILL
@@ -34,10 +38,12 @@ const (
 // and exec may both hang.
 func (s *slot) spawn() {
 	r := s.fleet.newRun()
-	r.Slot, r.Generation = s.name.Slot(), max(s.last.Run+1, uint64(time.Now().UnixNano()))
+	r.Slot, r.Generation = s.service.slotName(), max(s.last.Run+1, uint64(time.Now().UnixNano()))
 	s.pending, s.last.Run, s.last.ReadyAt = r, r.Generation, time.Time{}
-	s.wg.Go(func() {
-		spec, setup, err := s.fleet.prepare(s.name, r.Generation)
+	sweep := s.sweep
+	s.work(func() {
+		s.afterStrays(sweep)
+		spec, setup, err := s.service.prepare(r)
 		got := engine.Run{Log: -1, Notify: -1}
 		if err == nil {
 			got, err = s.fleet.runSpec(spec)
@@ -48,27 +54,46 @@ func (s *slot) spawn() {
 	})
 }
 
-// runSpec has the runner start spec, and clears a run of another generation
-// out of the way: one whose start was given up and came up late. A supervisor
-// that leaves does not wait: the next one finds the run.
+// runSpec has the runner start spec, once a run of another generation is out
+// of the way: one whose start was given up and came up late, or was asked for
+// by a supervisor that was killed. A supervisor that leaves does not wait: the
+// next one finds the run.
 func (f *Fleet) runSpec(spec engine.Spec) (engine.Run, error) {
 	ctx, cancel := context.WithTimeout(f.leave, runnerTimeout)
 	defer cancel()
-	got, err := f.runner.Spawn(ctx, spec)
-	if !errors.Is(err, engine.ErrBusy) {
-		return got, err
+	again := time.NewTicker(lateRunGone)
+	defer again.Stop()
+	for late := false; ; late = true {
+		got, err := f.runner.Spawn(ctx, spec)
+		switch {
+		case late && err != nil && ctx.Err() != nil:
+			return got, fmt.Errorf("an earlier start came up late and does not end: %w", err)
+		case !errors.Is(err, engine.ErrBusy):
+			return got, err
+		}
+		if err := f.killLate(ctx, spec.Slot); err != nil && ctx.Err() == nil {
+			return got, fmt.Errorf("cannot end an earlier start that came up late: %w", err)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+		}
 	}
-	runs, listErr := f.runner.List(ctx)
-	if listErr != nil {
-		return got, errors.Join(err, listErr)
-	}
+}
+
+// killLate kills what lives in a slot.
+func (f *Fleet) killLate(ctx context.Context, slot string) error {
+	runs, err := f.runner.List(ctx)
 	for _, r := range runs {
-		if r.Slot == spec.Slot && r.Exit == nil {
-			err = errors.Join(err, f.runner.Signal(ctx, r.Slot, r.Generation, killSignal, true))
+		if r.Slot == slot && r.Exit == nil {
+			killErr := f.runner.Signal(ctx, r.Slot, r.Generation, killSignal, true)
+			if !errors.Is(killErr, engine.ErrNoRun) {
+				err = errors.Join(err, killErr)
+			}
 		}
 		closeRun(r)
 	}
-	return got, fmt.Errorf("an earlier start came up late and is killed: %w", err)
+	return err
 }
 
 // closeRun closes the descriptors of a run nobody wants.
@@ -85,6 +110,7 @@ func (s *slot) spawned(r *run, got engine.Run, setup setup, err error) {
 	s.pending = nil
 	if err != nil {
 		r.cancel()
+		s.fleet.tenants.leave(r)
 		if s.fleet.leave.Err() == nil && !errors.Is(err, engine.ErrGone) {
 			s.notSpawned(r, err) // else the next supervisor finds what became of it
 		}
@@ -131,6 +157,7 @@ func (s *slot) notSpawned(r *run, err error) {
 // hold makes r the slot's run and starts reading what it says.
 func (s *slot) hold(r *run) {
 	s.run = r
+	s.fleet.strays.track(r.PID)
 	s.last.Run, s.last.ReadyAt = r.Generation, r.readyAt
 	s.readOutput(r)
 	s.readNotices(r)
@@ -167,7 +194,7 @@ func (s *slot) signal(sig unix.Signal) {
 		return // still being spawned: Spawned comes here again
 	}
 	s.arm(graceTimer, s.setup.stopTimeout, func() { s.feed(lifecycle.GraceExpired) })
-	s.wg.Go(func() {
+	s.work(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), runnerTimeout)
 		defer cancel()
 		err := s.fleet.runner.Signal(ctx, r.Slot, r.Generation, sig, true)
@@ -177,14 +204,24 @@ func (s *slot) signal(sig unix.Signal) {
 	})
 }
 
-// prepare reads the profile and says how to run it. It runs outside the loop.
-func (f *Fleet) prepare(name profile.Name, generation uint64) (engine.Spec, setup, error) {
+// prepare has r enter the profile's directory and says how to run it. It runs
+// outside the loop.
+func (f *Fleet) prepare(name profile.Name, r *run) (engine.Spec, setup, error) {
 	p, err := f.home.Profile(name)
 	if err != nil {
 		return engine.Spec{}, setup{}, err
 	}
 	defer p.Close()
-	file, err := p.Config()
+	if err := f.tenants.enter(reconcile.ID(p.ID()), r); err != nil {
+		return engine.Spec{}, setup{}, err
+	}
+	return f.specify(p, r)
+}
+
+// specify reads a profile and says how to run it.
+func (f *Fleet) specify(p *store.Profile, r *run) (engine.Spec, setup, error) {
+	name := p.Name()
+	file, err := f.configs.of(p)
 	if err != nil {
 		return engine.Spec{}, setup{}, err
 	}
@@ -192,8 +229,8 @@ func (f *Fleet) prepare(name profile.Name, generation uint64) (engine.Spec, setu
 	if err != nil {
 		return engine.Spec{}, setup{}, err
 	}
-	if f.options.Credential != nil {
-		if err := p.CheckReadable(f.options.Credential.UID, f.options.Credential.GID); err != nil {
+	if as := f.options.Credential; as != nil {
+		if err := p.CheckReadable(as.UID, as.GID); err != nil {
 			return engine.Spec{}, setup{}, err
 		}
 	}
@@ -201,14 +238,14 @@ func (f *Fleet) prepare(name profile.Name, generation uint64) (engine.Spec, setu
 	if err != nil {
 		return engine.Spec{}, setup{}, err
 	}
-	slotName := name.Slot()
+	slotName := r.Slot
 	cmd, err := launch.Build(launch.Input{
 		Profile: name, Dir: p.Path(),
 		Environ: f.options.Environ, Dotenv: dotenv, Env: file.Gateway.Env,
 		Command: file.Gateway.Command, FleetCommand: f.options.Settings.GatewayCommand,
 		Self: f.options.Self, Port: port,
 		UserName: f.options.UserName, UserHome: f.options.UserHome,
-		Notify: f.notifyPath(slotName), SlotID: launch.SlotID(slotName, generation),
+		Notify: f.notifyPath(slotName), SlotID: stray.Mark{Slot: slotName, Generation: r.Generation, Lineage: f.options.Lineage}.String(),
 	})
 	if err != nil {
 		return engine.Spec{}, setup{}, err
@@ -228,7 +265,7 @@ func (f *Fleet) prepare(name profile.Name, generation uint64) (engine.Spec, setu
 		}
 	}
 	return engine.Spec{
-		Slot: slotName, Generation: generation,
+		Slot: slotName, Generation: r.Generation,
 		Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
 		Credential: f.options.Credential,
 		Plan:       engine.Plan{Signal: stopSignal, Grace: su.stopTimeout},
@@ -247,12 +284,4 @@ func (f *Fleet) setupOf(g config.Gateway, builtIn bool) setup {
 		startTimeout: g.StartTimeout,
 		stopTimeout:  cmp.Or(g.StopTimeout, f.options.Settings.StopTimeout),
 	}
-}
-
-// reopen wraps a descriptor of the runner's for the poller.
-func reopen(fd int, name string) *os.File {
-	if fd < 0 {
-		return nil
-	}
-	return os.NewFile(uintptr(fd), name)
 }

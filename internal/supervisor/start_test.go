@@ -229,6 +229,54 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+// TestPortsFollowTheFiles: what a person says of a port counts from the next
+// start on, and no longer than it is said.
+func TestPortsFollowTheFiles(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.profile("anna")
+		r.profile("bert", "port: 9999")
+		r.boot("anna", "bert")
+		own := r.gateway("anna").Port
+		port := func(name string, want int) {
+			t.Helper()
+			r.must(restartIt, name)
+			if got := r.gateway(name).Port; got != want {
+				t.Errorf("%s has port %d, want %d", name, got, want)
+			}
+			r.pass(time.Second)
+			if got := r.observed(name).Port; got != want {
+				t.Errorf("%s has port %d on record, want %d", name, got, want)
+			}
+		}
+		port("bert", 9999)
+		r.configure("anna", "port: 7777")
+		port("anna", 7777)
+		r.configure("anna")
+		port("anna", own)
+		r.configure("bert")
+		r.must(restartIt, "bert")
+		if got := r.gateway("bert").Port; got == 9999 || got == own {
+			t.Errorf("bert has port %d", got)
+		}
+		r.write("anna", ".env", "API_SERVER_PORT=9999\n")
+		r.configure("bert", "port: 9999")
+		port("anna", 9999)
+		r.fails(r.do(restartIt, "bert"), "profile 'anna' has it and is running")
+		r.noticed("ports_clash")
+		r.configure("bert", "port: 9998")
+		port("bert", 9998)
+		if fleet, _ := r.fleet.Fleet(t.Context()); len(fleet.Notices) != 0 {
+			t.Errorf("notices %+v", fleet.Notices)
+		}
+		if err := r.fleet.Delete(t.Context(), "anna", ""); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := r.fleet.Create(t.Context(), "anna", ""); err != nil || p.Port != own {
+			t.Errorf("made anew it has port %d, %v, want %d", p.Port, err, own)
+		}
+	})
+}
+
 // TestWhatAGatewayIsStartedWith: ports, environment, stop plan.
 func TestWhatAGatewayIsStartedWith(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {

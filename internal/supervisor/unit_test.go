@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,11 +14,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
-
 	"hermes/api"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
+	"hermes/internal/store"
 )
 
 func FuzzParseNotice(f *testing.F) {
@@ -47,10 +44,15 @@ func FuzzParseNotice(f *testing.F) {
 	})
 }
 
-// harmless checks text that is shown on a terminal.
+// steers says whether r does something to a terminal or a page that shows it.
+func steers(r rune) bool {
+	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// harmless checks text that is shown on a terminal or in a page.
 func harmless(t *testing.T, s string) {
 	t.Helper()
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) || utf8.RuneCountInString(s) > 301 {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, steers) || utf8.RuneCountInString(s) > 301 {
 		t.Errorf("not fit to be shown: %q", s)
 	}
 }
@@ -58,6 +60,7 @@ func harmless(t *testing.T, s string) {
 func FuzzClean(f *testing.F) {
 	f.Add("plain")
 	f.Add("\x1b]0;title\x07\u009b31m")
+	f.Add("\u202egnp.exe\u2067\u2029")
 	f.Add(strings.Repeat("ä", 400) + "\xff")
 	f.Fuzz(func(t *testing.T, s string) {
 		got := clean(s)
@@ -92,32 +95,43 @@ func TestCutStamp(t *testing.T) {
 }
 
 func TestMailboxKeepsOrderAndLosesNothing(t *testing.T) {
-	m := newMailbox()
+	var m mailbox
 	const posters, each = 8, 500
 	var got [posters][]int // of the loop
-	var loop, wg sync.WaitGroup
-	over := false
-	loop.Go(func() {
-		for !over {
-			for _, f := range m.take() {
+	var loops, wg sync.WaitGroup
+	loop := func() {
+		for posts := m.take(); posts != nil; posts = m.take() {
+			for _, f := range posts {
 				f()
 			}
 		}
-	})
+	}
+	put := func(f func(), last bool) bool {
+		ok, wake := m.put(f, last)
+		if wake {
+			loops.Go(loop)
+		}
+		return ok
+	}
+	loops.Go(loop)
 	for p := range posters {
 		wg.Go(func() {
 			for i := range each {
-				if !m.post(func() { got[p] = append(got[p], i) }) {
+				if !put(func() { got[p] = append(got[p], i) }, false) {
 					t.Error("refused while open")
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if !m.last(func() { over = true }) || m.last(func() {}) || m.post(func() {}) {
+	over := false
+	if !put(func() { over = true }, true) || put(func() {}, true) || put(func() {}, false) {
 		t.Error("it is not closed by the last post")
 	}
-	loop.Wait()
+	loops.Wait()
+	if !over {
+		t.Error("the last post was not run")
+	}
 	for p := range posters {
 		if len(got[p]) != each || !slices.IsSorted(got[p]) {
 			t.Errorf("poster %d: %d posts were run", p, len(got[p]))
@@ -128,11 +142,10 @@ func TestMailboxKeepsOrderAndLosesNothing(t *testing.T) {
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(2)
-		var wg sync.WaitGroup
 		var mu sync.Mutex
 		var admitted []int
 		enter := func(n int) *ticket {
-			x := g.enter(&wg, func() {
+			x := g.enter(func() {
 				mu.Lock()
 				defer mu.Unlock()
 				admitted = append(admitted, n)
@@ -166,11 +179,10 @@ func TestGate(t *testing.T) {
 		is(1, 2, 4, 5, 6, 7)
 		<-time.After(gateHold)
 		synctest.Wait()
-		wg.Wait()
-		if len(g.tokens) != 0 {
-			t.Errorf("%d tokens are kept", len(g.tokens))
+		if g.free != 2 {
+			t.Errorf("%d tokens are left", g.free)
 		}
-		if got := cap(newGate(0).tokens); got != 1 {
+		if got := newGate(0).free; got != 1 {
 			t.Errorf("a gate of %d", got)
 		}
 	})
@@ -179,27 +191,87 @@ func TestGate(t *testing.T) {
 // TestGateUnderStorm: tickets that are left at any moment cost no token.
 func TestGateUnderStorm(t *testing.T) {
 	g := newGate(3)
-	var entered, storm sync.WaitGroup
+	var storm sync.WaitGroup
 	for i := range 300 {
 		storm.Go(func() {
-			x := g.enter(&entered, func() {})
+			x := g.enter(func() {})
 			for range i % 7 {
-				x = x.again(g, &entered)
+				x = x.again(g)
 			}
 			x.leave()
 		})
 	}
 	storm.Wait()
-	entered.Wait()
-	if len(g.tokens) != 0 {
-		t.Errorf("%d tokens are kept", len(g.tokens))
+	if g.free != 3 || g.crowded() {
+		t.Errorf("%d tokens and %d places are left", g.free, len(g.queue))
 	}
 }
 
 // again gives a place up for another.
-func (t *ticket) again(g *gate, wg *sync.WaitGroup) *ticket {
+func (t *ticket) again(g *gate) *ticket {
 	defer t.leave()
-	return g.enter(wg, func() {})
+	return g.enter(func() {})
+}
+
+// TestTogether: what many set at once is written at once, without those who
+// have nothing to write, and without waiting long for one who is busy.
+func TestTogether(t *testing.T) {
+	bad := errors.New("disk full")
+	for name, tt := range map[string]struct {
+		slots, busy, pass int
+		want              []int // sizes of the writes
+	}{
+		"all come":      {slots: 20, want: []int{20}},
+		"some pass":     {slots: 20, pass: 5, want: []int{15}},
+		"all pass":      {slots: 3, pass: 3},
+		"some are busy": {slots: 20, busy: 2, want: []int{18, 1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				var sizes []int
+				together := newTogether(tt.slots, func(all []store.IntentWrite) []error {
+					mu.Lock()
+					defer mu.Unlock()
+					sizes = append(sizes, len(all))
+					errs := make([]error, len(all))
+					for i := range all {
+						if all[i].Name == "p0" {
+							errs[i] = bad
+						}
+					}
+					return errs
+				})
+				defer together.stop()
+				var wg sync.WaitGroup
+				for i := range tt.slots {
+					wg.Go(func() {
+						if i >= tt.slots-tt.busy {
+							<-time.After(time.Second * time.Duration(i))
+						}
+						if i < tt.pass {
+							together.pass()
+							return
+						}
+						err := together.put(profile.Name(fmt.Sprint("p", i)), profile.IntentRecord{})
+						if (err != nil) != (i == 0) {
+							t.Errorf("slot %d is told %v", i, err)
+						}
+					})
+				}
+				<-time.After(2 * gatherFor)
+				mu.Lock()
+				if want := min(len(tt.want), 1); len(sizes) != want {
+					t.Errorf("%d writes after a moment, want %d", len(sizes), want)
+				}
+				mu.Unlock()
+				wg.Wait()
+				if !slices.Equal(sizes, tt.want) {
+					t.Errorf("written together: %v, want %v", sizes, tt.want)
+				}
+			})
+		})
+	}
 }
 
 func TestNotices(t *testing.T) {
@@ -227,45 +299,14 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-// TestRemains reads what a pipe has, waits for nothing, and ends with its turn.
-func TestRemains(t *testing.T) {
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(p[1])
-	if err := unix.SetNonblock(p[0], true); err != nil {
-		t.Fatal(err)
-	}
-	in := os.NewFile(uintptr(p[0]), "pipe")
-	defer in.Close()
-	conn, err := in.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := unix.Write(p[1], []byte("0123456789")); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := io.ReadAll(&remains{conn: conn, left: 4}); err != nil || string(got) != "0123" {
-		t.Errorf("%q, %v", got, err)
-	}
-	if got, err := io.ReadAll(&remains{conn: conn, left: 100}); err != nil || string(got) != "456789" {
-		t.Errorf("%q, %v", got, err)
-	}
-	in.Close()
-	if _, err := io.ReadAll(&remains{conn: conn, left: 100}); err == nil {
-		t.Error("read from a closed file")
-	}
-}
-
 func TestAskGivesUp(t *testing.T) {
-	s := &slot{mail: newMailbox(), ended: make(chan struct{})}
+	s := &slot{ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := ask(ctx, s, func() int { return 1 }); !errors.Is(err, context.Canceled) {
 		t.Errorf("a loop that does not answer: %v", err)
 	}
-	s.mail.last(func() {})
+	s.put(func() {}, true)
 	if _, err := ask(t.Context(), s, func() int { return 1 }); !errors.Is(err, errEnded) {
 		t.Errorf("a slot that has ended: %v", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hermes/api"
 	"hermes/internal/config"
 	"hermes/internal/lifecycle"
@@ -23,16 +25,18 @@ type view struct {
 	exits   []profile.Exit // oldest first; only ever appended to
 	ready   config.Ready
 
+	host        string // it was told to serve on
 	stopTimeout time.Duration
 }
 
 // publish shows the state as it is now, in the loop.
 func (s *slot) publish() {
 	g := api.Gateway{
-		Profile: string(s.name), Slot: s.name.Slot(),
+		Profile: string(s.name), Slot: s.service.slotName(),
 		Intent: string(s.intent.Intent), IntentBy: s.intent.ChangedBy,
 		State: string(s.state.Visible()), Health: string(s.health()),
 		Restarts: s.last.Restarts, Port: s.last.Port, Reason: s.reason, Hint: s.hint(),
+		Failures: s.last.Failures,
 	}
 	if !s.intent.ChangedAt.IsZero() {
 		g.IntentAt = new(s.intent.ChangedAt)
@@ -40,6 +44,10 @@ func (s *slot) publish() {
 	g.Since = new(s.since.UTC())
 	if s.run != nil {
 		g.PID, g.Status = s.run.PID, s.run.status
+		g.StartedAt = new(s.run.Started.UTC())
+		if !s.run.readyAt.IsZero() {
+			g.ReadyAt = new(s.run.readyAt.UTC())
+		}
 	}
 	if s.state == lifecycle.Backoff {
 		g.NextRetryAt = new(s.last.NextRetryAt.UTC())
@@ -47,7 +55,8 @@ func (s *slot) publish() {
 	if e, ok := s.last.LastExit(); ok {
 		g.LastExit = new(wireExit(e))
 	}
-	s.shown.Store(&view{gateway: g, exits: s.last.Exits, ready: s.setup.ready, stopTimeout: s.setup.stopTimeout})
+	s.shown.Store(&view{gateway: g, exits: s.last.Exits, ready: s.setup.ready, host: s.setup.host, stopTimeout: s.setup.stopTimeout})
+	s.tell() // afterwards: who knows an event finds no older view
 }
 
 // health is what is known of the run's condition.
@@ -69,6 +78,10 @@ func wireExit(e profile.Exit) api.Exit {
 	if e.Code >= 0 {
 		w.Code = new(e.Code)
 	}
+	for _, x := range e.Strays {
+		w.Strays = append(w.Strays, api.Stray(x))
+	}
+	w.MoreStrays = e.MoreStrays
 	return w
 }
 
@@ -76,78 +89,57 @@ func wireExit(e profile.Exit) api.Exit {
 func (s *slot) gateway() api.Gateway {
 	v := s.shown.Load()
 	g := v.gateway
-	g.LogLost = s.journal.stats().Lost
+	s.journal.showLoss(&g)
 	if g.PID == 0 {
 		return g
 	}
 	g.MemoryBytes = residentBytes(g.PID)
 	if g.State == string(profile.StateRunning) && v.ready.Kind != config.ReadyNotify && g.Health == string(profile.HealthUnknown) {
-		g.Health = string(s.fleet.reportedHealth(s.name, g.PID))
+		g.Health = string(s.reportedHealth(g.PID))
 	}
 	return g
 }
 
 // residentBytes is a process's resident memory from statm, which unlike
-// smaps_rollup is readable whatever its uid; 0 if it is gone.
+// smaps_rollup is readable whatever its uid; 0 if it is gone. It is asked for
+// each row of a status, so it goes without what package os does beyond.
 func residentBytes(pid int) int64 {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/statm", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0
 	}
-	fields := bytes.Fields(b)
-	if len(fields) < 2 {
+	var buf [128]byte
+	n, err := unix.Read(fd, buf[:])
+	unix.Close(fd)
+	if err != nil {
 		return 0
 	}
-	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	_, rest, _ := bytes.Cut(buf[:n], []byte(" ")) // all of the address space
+	resident, _, _ := bytes.Cut(rest, []byte(" "))
+	pages, err := strconv.ParseInt(string(resident), 10, 64)
 	if err != nil {
 		return 0
 	}
 	return pages * int64(os.Getpagesize())
 }
 
-// reportedHealth is what a gateway of the original says in gateway_state.json,
-// if that gateway is the one that runs.
-func (f *Fleet) reportedHealth(name profile.Name, pid int) profile.Health {
-	legacy, ok := f.legacy(name)
-	if !ok || legacy.PID != pid {
-		return profile.HealthUnknown
-	}
-	switch legacy.GatewayState {
-	case "running":
-		return profile.HealthOK
-	case "degraded":
-		return profile.HealthDegraded
-	case "draining":
-		return profile.HealthDraining
-	case "starting":
-		return profile.HealthUnready
-	}
-	return profile.HealthUnknown
-}
-
 // Fleet is the state of everything.
 func (f *Fleet) Fleet(context.Context) (api.Fleet, error) {
 	f.rescanIfBlind()
+	last := f.events.Last()
 	slots := f.slots()
-	f.noteLoss(slots)
+	f.noteLoss(f.everySlot())
+	f.noteEvents()
+	f.noteOrphans()
 	out := api.Fleet{
 		Manager: f.options.Manager, Engine: "native", Home: f.home.Path(),
-		Gateways: []api.Gateway{}, Notices: f.notices.list(),
+		Gateways: make([]api.Gateway, len(slots)), Notices: f.notices.list(),
+		Dashboard: f.Dashboard(),
 		KeeperPID: f.options.KeeperPID, EnginePID: os.Getpid(), Version: f.options.Version,
+		EngineRestarts: f.options.EngineRestarts, LastEvent: last,
 	}
-	for _, s := range slots {
-		out.Gateways = append(out.Gateways, s.gateway())
-	}
+	inParallel(len(slots), func(i int) { out.Gateways[i] = slots[i].gateway() })
 	return out, nil
-}
-
-// noteLoss shows which logs could not be written, and why.
-func (f *Fleet) noteLoss(slots []*slot) {
-	for _, s := range slots {
-		if stats := s.journal.stats(); stats.Lost > 0 && stats.LastError != "" {
-			f.notices.set(logUnwritten, s.name, fmt.Errorf("%d bytes of the log of %s are lost: %s", stats.Lost, s.name.Slot(), stats.LastError))
-		}
-	}
 }
 
 // Gateway is the state of one.
@@ -223,7 +215,7 @@ func (f *Fleet) Live(context.Context) api.Health { return api.Health{OK: true} }
 func (f *Fleet) Ready(context.Context) api.Health {
 	h := api.Health{OK: true}
 	for _, s := range f.slots() {
-		g := s.gateway()
+		g := &s.shown.Load().gateway
 		if g.Intent != string(profile.Running) || g.State == string(profile.StateRunning) {
 			continue
 		}

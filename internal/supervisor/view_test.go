@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hermes/api"
+	"hermes/internal/engine/enginetest"
 	"hermes/internal/profile"
 )
 
@@ -44,6 +45,66 @@ func TestFleetView(t *testing.T) {
 	})
 }
 
+// TestTimesOfARun: when the run in hand began and when it was ready, whoever
+// was its supervisor then.
+func TestTimesOfARun(t *testing.T) {
+	r := withPipes(t)
+	r.profile("anna", "ready: notify")
+	r.boot("anna")
+	r.until("anna has a run", func() bool { return r.gateway("anna").PID != 0 })
+	began := r.gateway("anna")
+	if began.StartedAt == nil || time.Since(*began.StartedAt) > time.Minute || began.ReadyAt != nil {
+		t.Fatalf("as it starts: since %v, ready %v", began.StartedAt, began.ReadyAt)
+	}
+	r.tell("anna", "READY=1")
+	r.untilState("anna", profile.StateRunning)
+	ready := r.gateway("anna")
+	if ready.ReadyAt == nil || ready.ReadyAt.Before(*ready.StartedAt) || !ready.StartedAt.Equal(*began.StartedAt) {
+		t.Fatalf("once it is ready: since %v, ready %v", ready.StartedAt, ready.ReadyAt)
+	}
+	r.options.EngineRestarts = 2
+	r.comeBack()
+	if fleet, err := r.fleet.Fleet(t.Context()); err != nil || fleet.EngineRestarts != 2 {
+		t.Errorf("%d engines before this one, %v", fleet.EngineRestarts, err)
+	}
+	after := r.gateway("anna")
+	if after.StartedAt == nil || !after.StartedAt.Equal(*ready.StartedAt) || after.ReadyAt == nil || !after.ReadyAt.Equal(*ready.ReadyAt) {
+		t.Errorf("by the next supervisor: since %v, ready %v, not %v and %v", after.StartedAt, after.ReadyAt, ready.StartedAt, ready.ReadyAt)
+	}
+	r.must(stopIt, "anna")
+	if down := r.gateway("anna"); down.StartedAt != nil || down.ReadyAt != nil {
+		t.Errorf("without a run: since %v, ready %v", down.StartedAt, down.ReadyAt)
+	}
+}
+
+// TestFailures counts the failed runs in a row.
+func TestFailures(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.profile("anna")
+		r.boot("anna")
+		failures := func(want int) {
+			t.Helper()
+			if got := r.gateway("anna").Failures; got != want {
+				t.Fatalf("%d failures, want %d", got, want)
+			}
+		}
+		failures(0)
+		for n := range 3 {
+			r.end("anna", 1)
+			failures(n + 1)
+			r.pass(time.Until(*r.gateway("anna").NextRetryAt))
+		}
+		failures(3)
+		r.pass(11 * time.Second)
+		failures(0)
+		r.end("anna", 1) // started again at once, as it had been healthy
+		r.end("anna", 1)
+		failures(1)
+		r.must(startIt, "anna")
+		failures(0)
+	})
+}
+
 // TestReportedHealth: a command that says nothing to us may write the
 // original's file; it counts if the pid is its own.
 func TestReportedHealth(t *testing.T) {
@@ -64,6 +125,32 @@ func TestReportedHealth(t *testing.T) {
 			t.Errorf("another process's health was taken: %s", got)
 		}
 	})
+}
+
+// TestReportedHealthChanges: what was read once is not believed for ever, not
+// even where the file stays as long as it was.
+func TestReportedHealthChanges(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, enginetest.NewFake())
+	r.profile("anna")
+	if err := r.open(asOurselves{r.fake}).Boot(t.Context(), bootRequest()); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	r.must(startIt, "anna")
+	say := func(state string) {
+		r.write("anna", "gateway_state.json", fmt.Sprintf(`{"gateway_state":%q,"pid":%d}`, state, r.gateway("anna").PID))
+	}
+	say("degraded")
+	r.until("it is remembered", func() bool {
+		return r.gateway("anna").Health == "degraded" && r.fleet.Remembers("anna")
+	})
+	for _, state := range []string{"draining", "degraded"} {
+		say(state)
+		if got := r.gateway("anna").Health; got != state {
+			t.Errorf("health %s, want %s", got, state)
+		}
+	}
 }
 
 func TestReady(t *testing.T) {

@@ -6,22 +6,25 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
-	"hermes/internal/port"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
 	"hermes/internal/store"
 )
 
 const (
-	// rescanEvery finds what inotify does not report: changes made from the
-	// other side of a network or virtual machine file system.
+	// rescanEvery finds what inotify does not report, where it is not to be had
+	// or others change the home behind this kernel's back.
 	rescanEvery = 30 * time.Second
 	// debounce gathers the events of one change: mkdir, then its files.
 	debounce = 100 * time.Millisecond
+	// firstLook is how soon after a boot the profiles are looked at again, for
+	// what changed before inotify was asked. The boot itself comes first.
+	firstLook = 500 * time.Millisecond
 	// provenAfter is how long a profile must have been missing before its slot
 	// is removed: a restore or a remount looks like a removal for a moment.
 	provenAfter = 2 * time.Second
@@ -37,11 +40,17 @@ func (f *Fleet) Watch(ctx context.Context) error {
 	} else {
 		defer w.Close()
 	}
-	tick := time.NewTicker(rescanEvery)
-	defer tick.Stop()
-	next := alarm{t: time.NewTimer(0)}
+	var rounds <-chan time.Time // nil while inotify tells all: an idle fleet wakes nobody
+	next := newAlarm(firstLook)
 	defer next.t.Stop()
+	f.watchDirs(w, f.unmarkedNow())
+	remote := f.home.Remote()
 	for {
+		if rounds == nil && (remote || f.blind.Load()) {
+			tick := time.NewTicker(rescanEvery)
+			defer tick.Stop()
+			rounds = tick.C
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -52,7 +61,7 @@ func (f *Fleet) Watch(ctx context.Context) error {
 		case err := <-w.Errors:
 			f.log.Warn("inotify", "error", err) // an overflow: look at everything
 			next.within(debounce)
-		case <-tick.C:
+		case <-rounds:
 			next.within(0)
 		case <-next.t.C:
 			next.at = time.Time{}
@@ -67,12 +76,21 @@ func (f *Fleet) Watch(ctx context.Context) error {
 	}
 }
 
+// unmarkedNow lists the directories in profiles/ that are no profiles yet.
+func (f *Fleet) unmarkedNow() []string {
+	f.scanMu.Lock()
+	defer f.scanMu.Unlock()
+	return f.unmarked
+}
+
 // alarm is a timer that is only ever set to ring earlier: a steady stream of
 // events must not put it off.
 type alarm struct {
 	t  *time.Timer
 	at time.Time // zero: not set
 }
+
+func newAlarm(d time.Duration) alarm { return alarm{t: time.NewTimer(d), at: time.Now().Add(d)} }
 
 func (a *alarm) within(d time.Duration) {
 	at := time.Now().Add(d)
@@ -167,13 +185,13 @@ func (f *Fleet) look(ctx context.Context) error {
 		return err
 	}
 	f.retireMoved(ctx, scan)
-	w := f.observe(scan, nil)
+	w, claims := f.observe(scan, nil)
 	w.Skipped = f.newlySkipped(scan)
 	w.Gone = f.proveGone(scan)
 	f.keepIDs(w.Found)
 	plan := reconcile.Plan(w)
 	if len(plan) > 0 {
-		f.assignPorts(w.Found)
+		f.assignPorts(w.Found, claims)
 		f.carryOut(ctx, plan, nil)
 	}
 	return nil
@@ -181,7 +199,8 @@ func (f *Fleet) look(ctx context.Context) error {
 
 // retireMoved removes the slots whose directory has another name while their
 // own name is another directory's: the run works in what is now somebody
-// else's home. Both names are then registered as they are.
+// else's home. All at once: while one stops, another would start in its
+// directory. The names are then registered as they are.
 func (f *Fleet) retireMoved(ctx context.Context, scan store.Scan) {
 	names := map[reconcile.ID]profile.Name{}
 	ids := map[profile.Name]reconcile.ID{}
@@ -198,9 +217,11 @@ func (f *Fleet) retireMoved(ctx context.Context, scan store.Scan) {
 		}
 	}
 	f.mu.Unlock()
+	var wg sync.WaitGroup
 	for _, name := range moved {
-		f.retire(ctx, name, "its directory has another name")
+		wg.Go(func() { f.retire(ctx, name, "", "its directory has another name") })
 	}
+	wg.Wait()
 }
 
 // newlySkipped are the entries not reported before; those that lack only
@@ -271,18 +292,4 @@ func (f *Fleet) keepIDs(found []reconcile.Profile) {
 			s.id = p.ID
 		}
 	}
-}
-
-// assignPorts assigns ports to profiles that have none, and leaves the others'.
-func (f *Fleet) assignPorts(found []reconcile.Profile) {
-	var claims []port.Claim
-	for _, p := range found {
-		explicit, _ := f.explicitPort(p.Name)
-		recorded := f.port(p.Name)
-		if recorded == 0 {
-			recorded = p.Last.Port
-		}
-		claims = append(claims, port.Claim{Name: p.Name, Explicit: explicit, Recorded: recorded})
-	}
-	f.setPorts(claims)
 }

@@ -18,6 +18,13 @@ func watching(t *testing.T, prepare func(r *rig)) *rig {
 	r := withPipes(t)
 	prepare(r)
 	r.boot()
+	r.watch()
+	return r
+}
+
+// watch watches the profiles until the test ends.
+func (r *rig) watch() {
+	t := r.t
 	ctx, cancel := context.WithCancel(context.Background())
 	watched := make(chan error, 1)
 	fleet := r.fleet
@@ -28,7 +35,6 @@ func watching(t *testing.T, prepare func(r *rig)) *rig {
 			t.Errorf("the watch ended with %v", err)
 		}
 	})
-	return r
 }
 
 // within fails the test if what is awaited takes longer.
@@ -64,6 +70,15 @@ func TestProfilesMadeByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.within(5*time.Second, "its removal is proven", func() bool { return r.rows() == "zoe stopped" })
+}
+
+// TestProfileMadeBeforeTheWatch gets its slot as soon as others do.
+func TestProfileMadeBeforeTheWatch(t *testing.T) {
+	r := withPipes(t)
+	r.boot()
+	r.profile("anna")
+	r.watch()
+	r.within(time.Second, "it has a slot", func() bool { return r.rows() == "anna stopped" })
 }
 
 // TestProfilesDirectoryThatAppears: the home is watched until there is one,

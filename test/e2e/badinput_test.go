@@ -232,12 +232,14 @@ func TestMovedProfile(t *testing.T) {
 	if after.Port != before.Port || after.Intent != "running" || after.PID == before.PID {
 		t.Errorf("before %+v\nafter %+v", before, after)
 	}
+	h.started("zoe", 2)
 	h.noDoubles(map[string]int{"zoe": 2})
 	h.must("profile", "rename", "zoe", "yara")
 	h.state("yara", "running")
 	if got := h.gateway("yara").Port; got != before.Port {
 		t.Errorf("port %d, was %d", got, before.Port)
 	}
+	h.started("yara", 3)
 	h.noDoubles(map[string]int{"yara": 3})
 	if err := os.RemoveAll(h.dir("yara")); err != nil {
 		t.Fatal(err)

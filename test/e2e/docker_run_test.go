@@ -214,6 +214,33 @@ func TestOneShotCommandsBootNothing(t *testing.T) {
 	}
 }
 
+// TestOneShotCommandIsStopped: a command that waits is PID 1, and ends when the
+// container is to.
+func TestOneShotCommandIsStopped(t *testing.T) {
+	t.Parallel()
+	d := newDocker(t)
+	d.probe("anna")
+	log := filepath.Join(d.home, "logs", "gateways", "anna")
+	if err := os.MkdirAll(log, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(log, "current"), []byte("2026-01-02T03:04:05.000000Z hello\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d.run(nil, "gateway", "logs", "--follow", "anna")
+	d.eventually("it follows the log", func() error {
+		if logs := d.logs(); !strings.Contains(logs, "hello") {
+			return errors.New(logs)
+		}
+		return nil
+	})
+	began := time.Now()
+	d.docker("stop", d.name)
+	if took, code := time.Since(began), d.exitCode(); took > 9*time.Second || code != "0" {
+		t.Errorf("stopped in %v, exit code %s", took, code)
+	}
+}
+
 // TestProgramsAsCommand: their exit code is the container's.
 func TestProgramsAsCommand(t *testing.T) {
 	t.Parallel()

@@ -19,6 +19,15 @@ import (
 // Debian's busybox-static for gateways that need a shell.
 const image = "hermes-e2e"
 
+// bareImage is an image of somebody else's with hermes in it: it has neither
+// /run nor /tmp.
+const (
+	bareImage      = "hermes-e2e-bare"
+	bareDockerfile = "FROM scratch\nCOPY --from=hermes-e2e-base /init /init\nCOPY --from=hermes-e2e-base /init /bin/hermes\n" +
+		"COPY busybox probe /bin/\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\n" +
+		"ENV HERMES_HOME=/opt/data PATH=/bin\nENTRYPOINT [\"/init\"]\n"
+)
+
 // docker is one container with a home in a directory of this host.
 type docker struct {
 	homeDir
@@ -55,15 +64,29 @@ var buildOnce = sync.OnceValue(func() error {
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(dir, "bare"), []byte(bareDockerfile), 0o644); err != nil {
+		return err
+	}
 	for _, c := range []*exec.Cmd{
 		exec.Command("make", "-C", "../..", "image", "IMAGE=hermes-e2e-base"),
 		exec.Command("docker", "build", "--quiet", "--tag", image, dir),
+		exec.Command("docker", "build", "--quiet", "--tag", bareImage, "--file", filepath.Join(dir, "bare"), dir),
 	} {
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("%v: %w\n%s", c.Args, err, out)
 		}
 	}
 	return nil
+})
+
+// builtImage is the image by its id: another run of these tests on this machine
+// takes the name away.
+var builtImage = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("docker", "image", "inspect", "--format", "{{.Id}}", image).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
 })
 
 func copyFile(from, to string) error {
@@ -85,7 +108,11 @@ func newDocker(t *testing.T) *docker {
 	if err := os.Chmod(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d := &docker{homeDir: homeDir{t, home, 0}, name: filepath.Base(home), image: image}
+	id, err := builtImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &docker{homeDir: homeDir{t, home, 0}, name: filepath.Base(home), image: id}
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := exec.Command("docker", "logs", d.name).CombinedOutput()

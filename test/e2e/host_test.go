@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,27 +26,24 @@ type host struct {
 	homeDir
 	runtime string
 	up      *exec.Cmd
-	output  *record
+	binary  string
+	output  record
+	out     *os.File // stdout and stderr instead of output, unless nil
 	ended   chan error
 	env     []string
+	wrap    []string // a command that execs hermes up, with what follows as its arguments
 }
 
-// record collects output while it is being written.
-type record struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
+// record is a file that collects output while it is being written, by whoever
+// takes the place of who began.
+type record struct{ *os.File }
 
-func (r *record) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.Write(p)
-}
-
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.String()
+func (r record) String() string {
+	b, err := os.ReadFile(r.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 func newHost(t *testing.T, env ...string) *host {
@@ -56,7 +52,7 @@ func newHost(t *testing.T, env ...string) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{homeDir: homeDir{t, filepath.Join(base, "home"), unprivileged}, runtime: filepath.Join(base, "run")}
+	h := &host{homeDir: homeDir{t, filepath.Join(base, "home"), unprivileged}, runtime: filepath.Join(base, "run"), binary: binaries().hermes}
 	h.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + base, "HERMES_HOME=" + h.home, "HERMES_RUNTIME_DIR=" + h.runtime,
 	}, env...)
@@ -68,7 +64,7 @@ func newHost(t *testing.T, env ...string) *host {
 	}
 	t.Cleanup(func() {
 		h.endAll()
-		if t.Failed() && h.output != nil {
+		if t.Failed() && h.output.File != nil {
 			t.Logf("supervisor's output:\n%s", h.output)
 		}
 		os.RemoveAll(base)
@@ -115,12 +111,28 @@ func (h *host) start(args ...string) {
 
 func (h *host) spawn(args ...string) {
 	h.t.Helper()
-	h.up = exec.Command(binaries().hermes, append([]string{"up"}, args...)...)
-	h.output = &record{}
+	argv := append(slices.Clone(h.wrap), h.binary, "up")
+	h.spawnProgram(argv[0], append(argv[1:], args...)...)
+}
+
+// spawnProgram runs a program as this host's supervisor.
+func (h *host) spawnProgram(name string, args ...string) {
+	h.t.Helper()
+	h.up = exec.Command(name, args...)
+	out, err := os.CreateTemp(filepath.Dir(h.runtime), "output")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = out.Close() })
+	h.output = record{out}
 	h.up.Env, h.up.Dir, h.up.SysProcAttr = h.env, h.home, h.attr()
-	h.up.Stdout, h.up.Stderr = h.output, h.output
+	h.up.Stdout, h.up.Stderr = out, out
+	if h.out != nil {
+		h.up.Stdout, h.up.Stderr = h.out, h.out
+	}
 	h.up.WaitDelay = time.Second
 	if err := h.up.Start(); err != nil {
+		h.up = nil
 		h.t.Fatal(err)
 	}
 	h.ended = make(chan error, 1)
@@ -197,7 +209,7 @@ func (h *host) run(args ...string) (stdout, stderr string, code int) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), 2*patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binaries().hermes, args...)
+	cmd := exec.CommandContext(ctx, h.binary, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = patience
 	var out, errs bytes.Buffer

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,11 +16,12 @@ import (
 
 // flooded runs a gateway that logs 1 MB/s of numbered lines while disturb does
 // something to the engine, and returns the numbers its log has.
-func flooded(t *testing.T, disturb func(h *host)) (numbers []int) {
+func flooded(t *testing.T, logs string, disturb func(h *host)) (numbers []int) {
+	t.Helper()
 	h := newHost(t)
 	h.probe("flood")
 	h.write("flood", "config.yaml", fmt.Sprintf(
-		"gateway:\n  command: [%q, -rate, \"1000000\"]\n  logs: {max_size: 64MB, max_files: 10}\n", binaries().probe))
+		"gateway:\n  command: [%q, -rate, \"1000000\"]\n  logs: {%s}\n", binaries().probe, logs))
 	h.start("flood")
 	h.state("flood", "running")
 	disturb(h)
@@ -69,7 +71,7 @@ func missing(numbers []int) (lost, twice int) {
 // has read is written, what it has not is read by the next.
 func TestGracefulReplacementLosesNoLogLine(t *testing.T) {
 	t.Parallel()
-	numbers := flooded(t, func(h *host) {
+	numbers := flooded(t, "max_size: 64MB, max_files: 10", func(h *host) {
 		for range soak(5) {
 			old := h.fleet().EnginePID
 			pause(400 * time.Millisecond)
@@ -92,11 +94,30 @@ func TestGracefulReplacementLosesNoLogLine(t *testing.T) {
 // that logs 1 MB/s: what the engine had read and not yet written.
 func TestKilledEngineLosesAtMostOneBatch(t *testing.T) {
 	t.Parallel()
+	killedWhileLogging(t, "max_size: 64MB, max_files: 10", func() time.Duration { return 400 * time.Millisecond })
+}
+
+// TestKilledEngineWhileItRotates: current is renamed some fifty times a second
+// when the engine is killed; no line is torn or there twice.
+func TestKilledEngineWhileItRotates(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(seeded(t), 0))
+	killedWhileLogging(t, "max_size: 20KB, max_files: 1000", func() time.Duration {
+		return upTo(rnd, 400*time.Millisecond)
+	})
+}
+
+// killedWhileLogging kills the engine, each time after a while.
+func killedWhileLogging(t *testing.T, logs string, while func() time.Duration) {
+	t.Helper()
 	const batch = 64 << 10 // bytes, of which 100 a line
-	kills := soak(5)
-	numbers := flooded(t, func(h *host) {
+	kills := 5
+	if long() {
+		kills = 20 // all that is logged meanwhile has to fit into the log's files
+	}
+	numbers := flooded(t, logs, func(h *host) {
 		for range kills {
-			pause(400 * time.Millisecond)
+			pause(while())
 			h.killEngine()
 		}
 		pause(400 * time.Millisecond)

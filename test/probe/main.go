@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -28,6 +29,8 @@ type behaviour struct {
 	slowStop time.Duration // take this long to stop
 	stray    bool          // leave a child in a session of its own
 	env      bool          // print the environment
+	shout    int           // bytes of lines to say at once
+	bomb     bool          // fork as often as possible until there is a file "defused"
 }
 
 func run() int {
@@ -40,6 +43,9 @@ func run() int {
 	flag.DurationVar(&b.slowStop, "slow-stop", 0, "time between SIGTERM and the exit")
 	flag.BoolVar(&b.stray, "stray", false, "leave a child in a session of its own")
 	flag.BoolVar(&b.env, "env", false, "print the environment")
+	flag.IntVar(&b.shout, "shout", 0, "bytes of lines to say at once")
+	book := flag.String("book", "", "directory with a lock per profile's name, which outlives the profile's own directory")
+	flag.BoolVar(&b.bomb, "bomb", false, "fork as often as possible until there is a file \"defused\"")
 	flag.Parse()
 	dir := os.Getenv("HERMES_HOME")
 	stop := make(chan os.Signal, 1)
@@ -47,8 +53,15 @@ func run() int {
 	if b.deaf {
 		signal.Ignore(syscall.SIGTERM)
 	}
-	if !alone(dir) {
+	unique := alone(filepath.Join(dir, "probe.lock"))
+	if unique && *book != "" {
+		unique = alone(filepath.Join(*book, os.Getenv("HERMES_PROFILE")+".lock"))
+	}
+	if !unique {
 		note(dir, "doubles", strconv.Itoa(os.Getpid()))
+		if *book != "" {
+			note(*book, "doubles", os.Getenv("HERMES_PROFILE")+" "+strconv.Itoa(os.Getpid()))
+		}
 		fmt.Println("DOUBLE", os.Getpid())
 		return 99
 	}
@@ -73,8 +86,14 @@ func run() int {
 
 func (b behaviour) live(dir string, stop <-chan os.Signal) int {
 	done := make(chan struct{})
+	for said := 0; said < b.shout; said += 100 {
+		fmt.Printf("shout %093d\n", said)
+	}
 	if b.rate > 0 {
 		go flood(b.rate, done)
+	}
+	if b.bomb {
+		go explode(dir)
 	}
 	wait := time.NewTimer(b.after)
 	for {
@@ -99,8 +118,8 @@ func (b behaviour) live(dir string, stop <-chan os.Signal) int {
 }
 
 // alone takes the lock that a second copy of this gateway would need too.
-func alone(dir string) bool {
-	f, err := os.OpenFile(filepath.Join(dir, "probe.lock"), os.O_RDWR|os.O_CREATE, 0o644)
+func alone(lock string) bool {
+	f, err := os.OpenFile(lock, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		fmt.Println("no lock:", err)
 		return false
@@ -129,6 +148,29 @@ func tell(message string) {
 	}
 	defer c.Close()
 	_, _ = c.Write([]byte(message))
+}
+
+// explode takes every process there is to have until it is defused. The
+// children stay, in this process's group.
+func explode(dir string) {
+	runtime.LockOSThread()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for spent := false; ; {
+		_, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "3600"}, &syscall.ProcAttr{})
+		if err == nil {
+			continue
+		}
+		if !spent {
+			spent = true
+			note(dir, "spent", err.Error())
+		}
+		if _, err := os.Stat(filepath.Join(dir, "defused")); err == nil {
+			note(dir, "over", "defused")
+			return
+		}
+		<-tick.C // none to be had now
+	}
 }
 
 // flood writes numbered lines of 100 bytes at about the rate, until done.

@@ -19,7 +19,7 @@ import (
 const programEnv = "ENGINETEST_PROGRAM"
 
 // deadline bounds every wait of a test, far beyond what it should take.
-const deadline = 15 * time.Second
+const deadline = 30 * time.Second
 
 // Run is the conformance suite: what every Runner promises. start returns a
 // Runner without runs, which start itself disposes of at the test's end.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 
 	"hermes/internal/keeper"
 	"hermes/internal/testkit"
+	"hermes/internal/wire"
 )
 
 // KeeperOptions say what keeper [StartKeeper] starts.
@@ -27,8 +29,15 @@ type KeeperOptions struct {
 	Runtime        string // "" makes one
 	EnginePath     string // "" is the test binary
 	MainZeroOnStop bool
-	TTY            *os.File // its stdin and controlling terminal
-	Unprivileged   bool     // as nobody, if the test is root
+	TTY            *os.File      // its stdin and controlling terminal
+	Unprivileged   bool          // as nobody, if the test is root
+	RenewPath      string        // the binary SIGHUP makes it take up, "" for none
+	DropKill       bool          // without CAP_KILL
+	SharedTable    bool          // where no thread can have a descriptor table of its own
+	UpWithin       time.Duration // [keeper.Options.UpWithin]
+	Hold           string        // a successor makes this file with ".waits" after it, and waits until this is there
+	GCTrace        bool          // its collections are in its output, see GODEBUG of package runtime
+	Estate         *wire.Estate  // what it begins with; its descriptors, listener and lease are the caller\'s or -1
 }
 
 // Keeper is a real keeper in a process of its own. Its engine is a process
@@ -80,6 +89,9 @@ func StartKeeper(t testing.TB, o KeeperOptions) *Keeper {
 	defer lease.Close()
 	k.cmd = o.command(t)
 	k.cmd.ExtraFiles = []*os.File{listener, lease}
+	if o.Estate != nil {
+		k.inherit(t, *o.Estate)
+	}
 	if o.TTY == nil {
 		k.cmd.Stdout, k.cmd.Stderr = k.stderr, k.stderr
 	}
@@ -98,12 +110,53 @@ func StartKeeper(t testing.TB, o KeeperOptions) *Keeper {
 	return k
 }
 
+// inherit gives the keeper's process an estate and the descriptors it names.
+func (k *Keeper) inherit(t testing.TB, left wire.Estate) {
+	t.Helper()
+	const first = 3 // of ExtraFiles in the child
+	pass := func(fd int, name string) int {
+		if fd < 0 {
+			return -1
+		}
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(dup), name)
+		t.Cleanup(func() { _ = f.Close() })
+		k.cmd.ExtraFiles = append(k.cmd.ExtraFiles, f)
+		return first + len(k.cmd.ExtraFiles) - 1
+	}
+	left.Version, left.Listener, left.Lease = wire.EstateVersion, first, first+1
+	left.EngineArgv = [][]byte{[]byte("/proc/self/exe"), []byte("engine")}
+	left.Runs = slices.Clone(left.Runs)
+	for i := range left.Runs {
+		r := &left.Runs[i]
+		r.LogFD, r.NotifyFD, r.LockFD = pass(r.LogFD, "log"), pass(r.NotifyFD, "notify"), pass(r.LockFD, "lock")
+	}
+	b, err := json.Marshal(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "estate")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	k.cmd.Args = append(k.cmd.Args, "--estate", strconv.Itoa(pass(fd, "estate")))
+}
+
 // command is the keeper's process, without what it inherits.
 func (o KeeperOptions) command(t testing.TB) *exec.Cmd {
 	t.Helper()
 	role, err := json.Marshal(keeperRole{
 		Runtime: o.Runtime, EnginePath: o.EnginePath, MainZeroOnStop: o.MainZeroOnStop,
 		PID1: o.PID1, Unprivileged: o.Unprivileged && os.Geteuid() == 0,
+		RenewPath: o.RenewPath, DropKill: o.DropKill, SharedTable: o.SharedTable, UpWithin: o.UpWithin, Hold: o.Hold,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +165,9 @@ func (o KeeperOptions) command(t testing.TB) *exec.Cmd {
 	cmd.Args[0] = "keeper"
 	cmd.Env = append(os.Environ(), roleEnv+"=keeper", keeperEnv+"="+string(role),
 		"GORACE=atexit_sleep_ms=0") // a race build would take a second to exit
+	if o.GCTrace {
+		cmd.Env = append(cmd.Env, "GODEBUG=gctrace=1")
+	}
 	// Whatever is left of the keeper's children may hold its stderr.
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGTERM}

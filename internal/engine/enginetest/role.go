@@ -1,11 +1,13 @@
 package enginetest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +17,7 @@ import (
 
 	"hermes/internal/engine"
 	"hermes/internal/keeper"
+	"hermes/internal/wire"
 )
 
 const (
@@ -27,12 +30,20 @@ type keeperRole struct {
 	Runtime, EnginePath  string
 	MainZeroOnStop, PID1 bool
 	Unprivileged         bool
+	RenewPath            string
+	DropKill             bool
+	SharedTable          bool
+	UpWithin             time.Duration
+	Hold                 string
 }
 
 // Roles is the first thing in the TestMain of a package that uses
 // [StartKeeper]: in a process that was started as a keeper or an engine it is
 // that, and does not return.
 func Roles() {
+	if a := os.Args; len(a) == 8 && a[2] == "--signal" { // a helper has no environment
+		os.Exit(runSignal([]string{a[3], a[5], a[7]}))
+	}
 	switch os.Getenv(roleEnv) {
 	case "keeper":
 		os.Exit(runKeeper())
@@ -49,7 +60,21 @@ func runKeeper() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if role.PID1 {
+	if len(os.Args) > 1 && os.Args[1] == "--check" {
+		return 0
+	}
+	if role.DropKill {
+		if code, done := withoutKill(); done {
+			return code
+		}
+	}
+	if role.SharedTable {
+		if err := forbidTables(); err != nil {
+			fmt.Fprintln(os.Stderr, "cannot forbid calls:", err)
+			return 1
+		}
+	}
+	if role.PID1 && len(os.Args) == 1 {
 		if err := ownProc(); err != nil {
 			fmt.Fprintln(os.Stderr, "cannot mount /proc:", err)
 			return 1
@@ -65,10 +90,76 @@ func runKeeper() int {
 	if path == "" {
 		path = "/proc/self/exe"
 	}
-	return keeper.Run(keeper.Options{
+	o := keeper.Options{
 		Runtime: role.Runtime, EngineArgv: []string{path, "engine"}, EngineEnv: engineEnv(),
-		Listener: 3, Lease: 4, MainZeroOnStop: role.MainZeroOnStop, Stderr: os.Stderr,
-	})
+		Listener: 3, Lease: 4, MainZeroOnStop: role.MainZeroOnStop, Stderr: os.Stderr, UpWithin: role.UpWithin,
+	}
+	if role.RenewPath != "" {
+		o.Renew = []string{role.RenewPath}
+	}
+	if len(os.Args) > 2 && os.Args[1] == "--estate" {
+		fd, err := strconv.Atoi(os.Args[2])
+		if err == nil {
+			o.Estate, err = wire.ReceiveEstate(fd)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		o.Listener, o.Lease = o.Estate.Listener, o.Estate.Lease
+		ctx, release := signal.NotifyContext(context.Background(), unix.SIGTERM) // as in package cli
+		defer release()
+		role.hold()
+		o.Stop = ctx.Done()
+	}
+	return keeper.Run(o)
+}
+
+// hold makes a successor wait, if its test wants to know what it misses.
+func (r keeperRole) hold() {
+	if r.Hold == "" {
+		return
+	}
+	if err := os.WriteFile(r.Hold+".waits", nil, 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(deadline); time.Now().Before(end); <-tick.C {
+		if _, err := os.Stat(r.Hold); err == nil {
+			return
+		}
+	}
+}
+
+// withoutKill runs this process anew without CAP_KILL, which root has else.
+func withoutKill() (code int, done bool) {
+	const kill = unix.CAP_KILL
+	if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, kill, 0, 0, 0); err != nil || has == 0 {
+		return 0, false
+	}
+	runtime.LockOSThread() // the bounding set is a thread's
+	if err := unix.Prctl(unix.PR_CAPBSET_DROP, kill, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1, true
+	}
+	fmt.Fprintln(os.Stderr, syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+	return 1, true
+}
+
+// runSignal is a keeper's helper.
+func runSignal(args []string) int {
+	var sig, to int
+	var birth uint64
+	if _, err := fmt.Sscan(strings.Join(args, " "), &sig, &to, &birth); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := keeper.SignalAs(unix.Signal(sig), to, birth); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // ownProc mounts a /proc that shows this process's pid namespace.

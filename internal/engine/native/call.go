@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hermes/internal/engine"
-	"hermes/internal/keeper"
+	"hermes/internal/wire"
 )
 
 // call sends a request and waits for its answer. Sending waits only while the
 // keeper's socket is full, which it empties at all times.
-func (r *Runner) call(ctx context.Context, m *keeper.Message) (answer, error) {
+func (r *Runner) call(ctx context.Context, m *wire.Message) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, err
 	}
@@ -60,27 +60,27 @@ func (r *Runner) abandon(seq uint64, reply chan answer) {
 	r.mu.Unlock()
 	select {
 	case a := <-reply:
-		closeFDs(a.fds)
+		wire.CloseFDs(a.fds...)
 	default:
 	}
 }
 
-// failure is the error a [keeper.Failure] stands for.
-func failure(f *keeper.Failure) error {
+// failure is the error a [wire.Failure] stands for.
+func failure(f *wire.Failure) error {
 	if f == nil {
 		return nil
 	}
 	switch f.Kind {
-	case keeper.FailBusy:
+	case wire.FailBusy:
 		return engine.ErrBusy
-	case keeper.FailNoRun:
+	case wire.FailNoRun:
 		return engine.ErrNoRun
-	case keeper.FailSpawn:
+	case wire.FailSpawn:
 		return &engine.SpawnError{Path: f.Path, Errno: unix.Errno(f.Errno), Stage: f.Stage}
-	case keeper.FailSignal:
+	case wire.FailSignal:
 		return fmt.Errorf("cannot signal the run: %w", unix.Errno(f.Errno))
-	case keeper.FailVersion:
-		return fmt.Errorf("cannot talk to the keeper: it does not speak version %d of the protocol", keeper.Version)
+	case wire.FailVersion:
+		return fmt.Errorf("cannot talk to the keeper: it does not speak version %d of the protocol", wire.Version)
 	default:
 		return fmt.Errorf("cannot carry out the request: the keeper refuses it (%s)", f.Kind)
 	}
@@ -94,13 +94,13 @@ func (r *Runner) receive() {
 			break
 		}
 		switch m.Op {
-		case keeper.OpReply:
+		case wire.OpReply:
 			r.resolve(m, fds)
-		case keeper.OpExited, keeper.OpShutdown:
-			closeFDs(fds)
+		case wire.OpExited, wire.OpShutdown:
+			wire.CloseFDs(fds...)
 			r.enqueue(m)
 		default:
-			closeFDs(fds) // of a later version
+			wire.CloseFDs(fds...) // of a later version
 		}
 	}
 	r.mu.Lock()
@@ -111,12 +111,13 @@ func (r *Runner) receive() {
 }
 
 // resolve hands a reply to the call that waits for it, if one still does.
-func (r *Runner) resolve(m *keeper.Message, fds []int) {
+func (r *Runner) resolve(m *wire.Message, fds []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.held.noteLocked(m.Runs, fds)
 	reply, ok := r.pending[m.Seq]
 	if !ok {
-		closeFDs(fds)
+		wire.CloseFDs(fds...)
 		return
 	}
 	delete(r.pending, m.Seq)
@@ -124,15 +125,18 @@ func (r *Runner) resolve(m *keeper.Message, fds []int) {
 }
 
 // enqueue queues an event; the queue is bounded by the runs there are.
-func (r *Runner) enqueue(m *keeper.Message) {
+func (r *Runner) enqueue(m *wire.Message) {
 	e := engine.Event{Kind: engine.Shutdown}
-	if m.Op == keeper.OpExited {
+	if m.Op == wire.OpExited {
 		if m.Exit == nil {
 			return
 		}
 		e = engine.Event{Kind: engine.Exited, Slot: m.Slot, Generation: m.Generation, Exit: *exit(m.Exit)}
 	}
 	r.mu.Lock()
+	if m.Op == wire.OpExited {
+		r.held.endedLocked(m.Slot, m.Generation, m.Exit)
+	}
 	r.queue = append(r.queue, e)
 	r.mu.Unlock()
 	r.token()

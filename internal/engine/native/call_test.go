@@ -12,17 +12,17 @@ import (
 	"hermes/internal/engine"
 	"hermes/internal/engine/enginetest"
 	"hermes/internal/engine/native"
-	"hermes/internal/keeper"
+	"hermes/internal/wire"
 )
 
 // scripted is a keeper of the test's own making: it answers what answer says.
-func scripted(t *testing.T, answer func(s *keeper.Socket, m *keeper.Message)) (*native.Runner, *keeper.Socket, error) {
+func scripted(t *testing.T, answer func(s *wire.Socket, m *wire.Message)) (*native.Runner, *wire.Socket, error) {
 	t.Helper()
 	sv, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := keeper.NewSocket(sv[0])
+	s, err := wire.NewSocket(sv[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,10 +49,10 @@ func scripted(t *testing.T, answer func(s *keeper.Socket, m *keeper.Message)) (*
 }
 
 // greets answers hello, and leaves the rest to then.
-func greets(then func(*keeper.Socket, *keeper.Message)) func(*keeper.Socket, *keeper.Message) {
-	return func(s *keeper.Socket, m *keeper.Message) {
-		if m.Op == keeper.OpHello {
-			_ = s.Send(&keeper.Message{Op: keeper.OpReply, Seq: m.Seq, Version: m.Version, PID: 1, Stamp: "s"}, nil)
+func greets(then func(*wire.Socket, *wire.Message)) func(*wire.Socket, *wire.Message) {
+	return func(s *wire.Socket, m *wire.Message) {
+		if m.Op == wire.OpHello {
+			_ = s.Send(&wire.Message{Op: wire.OpReply, Seq: m.Seq, Version: m.Version, PID: 1, Stamp: "s"}, nil)
 			return
 		}
 		then(s, m)
@@ -60,8 +60,8 @@ func greets(then func(*keeper.Socket, *keeper.Message)) func(*keeper.Socket, *ke
 }
 
 func TestDialRefusesAnotherVersion(t *testing.T) {
-	_, _, err := scripted(t, func(s *keeper.Socket, m *keeper.Message) {
-		_ = s.Send(&keeper.Message{Op: keeper.OpReply, Seq: m.Seq, Failure: &keeper.Failure{Kind: keeper.FailVersion}}, nil)
+	_, _, err := scripted(t, func(s *wire.Socket, m *wire.Message) {
+		_ = s.Send(&wire.Message{Op: wire.OpReply, Seq: m.Seq, Failure: &wire.Failure{Kind: wire.FailVersion}}, nil)
 	})
 	if err == nil || !strings.Contains(err.Error(), "version") {
 		t.Errorf("Dial: %v, want an error about the version", err)
@@ -81,8 +81,8 @@ func TestDialRefusesOtherDescriptors(t *testing.T) {
 }
 
 func TestALateAnswerLeaksNothing(t *testing.T) {
-	asked := make(chan *keeper.Message, 1)
-	r, s, err := scripted(t, greets(func(_ *keeper.Socket, m *keeper.Message) { asked <- m }))
+	asked := make(chan *wire.Message, 1)
+	r, s, err := scripted(t, greets(func(_ *wire.Socket, m *wire.Message) { asked <- m }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,12 +102,14 @@ func TestALateAnswerLeaksNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(p[0])
-	late := &keeper.Message{Op: keeper.OpReply, Seq: m.Seq, Runs: []keeper.RunInfo{{Slot: "a", Log: true}}}
+	late := &wire.Message{Op: wire.OpReply, Seq: m.Seq, Runs: []wire.RunInfo{{Slot: "a", Log: true}}}
 	if err := s.Send(late, []int{p[1]}); err != nil {
 		t.Fatal(err)
 	}
 	_ = unix.Close(p[1])
-	// Once the copy that was sent is closed the pipe is at its end.
+	// What is kept for a successor is closed with the Runner; once every copy
+	// that was sent is closed the pipe is at its end.
+	r.Close()
 	enginetest.Until(t, "the descriptor is closed", func() bool {
 		n, err := unix.Read(p[0], make([]byte, 1))
 		return n == 0 && err == nil
@@ -115,11 +117,11 @@ func TestALateAnswerLeaksNothing(t *testing.T) {
 }
 
 func TestAnswersDoNotWaitForEvents(t *testing.T) {
-	r, _, err := scripted(t, greets(func(s *keeper.Socket, m *keeper.Message) {
+	r, _, err := scripted(t, greets(func(s *wire.Socket, m *wire.Message) {
 		for range 1000 {
-			_ = s.Send(&keeper.Message{Op: keeper.OpExited, Slot: "a", Exit: &keeper.Exit{Code: 1}}, nil)
+			_ = s.Send(&wire.Message{Op: wire.OpExited, Slot: "a", Exit: &wire.Exit{Code: 1}}, nil)
 		}
-		_ = s.Send(&keeper.Message{Op: keeper.OpReply, Seq: m.Seq}, nil)
+		_ = s.Send(&wire.Message{Op: wire.OpReply, Seq: m.Seq}, nil)
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +139,7 @@ func TestAnswersDoNotWaitForEvents(t *testing.T) {
 }
 
 func TestKeeperGone(t *testing.T) {
-	r, _, err := scripted(t, greets(func(s *keeper.Socket, _ *keeper.Message) {
+	r, _, err := scripted(t, greets(func(s *wire.Socket, _ *wire.Message) {
 		s.Close()
 	}))
 	if err != nil {
@@ -155,9 +157,9 @@ func TestKeeperGone(t *testing.T) {
 }
 
 func TestSignalErrorsAreTheKernels(t *testing.T) {
-	r, _, err := scripted(t, greets(func(s *keeper.Socket, m *keeper.Message) {
-		_ = s.Send(&keeper.Message{Op: keeper.OpReply, Seq: m.Seq, Failure: &keeper.Failure{
-			Kind: keeper.FailSignal, Errno: int(unix.EPERM),
+	r, _, err := scripted(t, greets(func(s *wire.Socket, m *wire.Message) {
+		_ = s.Send(&wire.Message{Op: wire.OpReply, Seq: m.Seq, Failure: &wire.Failure{
+			Kind: wire.FailSignal, Errno: int(unix.EPERM),
 		}}, nil)
 	}))
 	if err != nil {

@@ -33,7 +33,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hermes/internal/engine"
-	"hermes/internal/keeper"
+	"hermes/internal/wire"
 )
 
 var (
@@ -54,7 +54,7 @@ type KeeperInfo struct {
 
 // Runner is a connection to a keeper.
 type Runner struct {
-	sock   *keeper.Socket
+	sock   *wire.Socket
 	info   KeeperInfo
 	events chan engine.Event
 	gone   chan struct{} // closed when the connection has ended
@@ -65,6 +65,7 @@ type Runner struct {
 	mu      sync.Mutex // guards what follows
 	seq     uint64
 	pending map[uint64]chan answer // each holds one
+	held    heirlooms
 	over    bool
 	queue   []engine.Event
 	more    chan struct{} // a token when queue or over has changed
@@ -72,27 +73,27 @@ type Runner struct {
 
 // answer is a reply with the descriptors that came with it.
 type answer struct {
-	m   *keeper.Message
+	m   *wire.Message
 	fds []int
 }
 
 // Dial takes over the connection fd and greets the keeper.
 func Dial(fd int) (*Runner, error) {
-	sock, err := keeper.NewSocket(fd)
+	sock, err := wire.NewSocket(fd)
 	if err != nil {
 		return nil, err
 	}
 	r := &Runner{
 		sock: sock, events: make(chan engine.Event),
 		gone: make(chan struct{}), closed: make(chan struct{}),
-		pending: make(map[uint64]chan answer), more: make(chan struct{}, 1),
+		pending: make(map[uint64]chan answer), held: make(heirlooms), more: make(chan struct{}, 1),
 	}
 	r.shut = sync.OnceFunc(func() { close(r.closed) })
 	r.work.Go(r.receive)
 	r.work.Go(r.deliver)
 	ctx, cancel := context.WithTimeout(context.Background(), helloWithin)
 	defer cancel()
-	a, err := r.call(ctx, &keeper.Message{Op: keeper.OpHello, Version: keeper.Version})
+	a, err := r.call(ctx, &wire.Message{Op: wire.OpHello, Version: wire.Version})
 	if err != nil {
 		r.Close()
 		return nil, fmt.Errorf("cannot greet the keeper: %w", err)
@@ -104,6 +105,10 @@ func Dial(fd int) (*Runner, error) {
 // Keeper tells which keeper this is.
 func (r *Runner) Keeper() KeeperInfo { return r.info }
 
+// Gone is closed when the connection has ended: the keeper is gone, or Close was
+// called.
+func (r *Runner) Gone() <-chan struct{} { return r.gone }
+
 // Close ends the connection, and with it the engine: the keeper kills a process
 // that stays on without one for a second. It may be called again.
 func (r *Runner) Close() {
@@ -114,15 +119,15 @@ func (r *Runner) Close() {
 
 // Spawn implements [engine.Runner].
 func (r *Runner) Spawn(ctx context.Context, s engine.Spec) (engine.Run, error) {
-	spec := &keeper.Spec{
+	spec := &wire.Spec{
 		Path: s.Path, Dir: s.Dir, Notify: s.Notify, Lock: s.Lock, Argv: s.Argv, Env: s.Env,
 		Signal: int(s.Plan.Signal), Grace: s.Plan.Grace, Main: s.Main,
 	}
 	if c := s.Credential; c != nil {
-		spec.Credential = &keeper.Credential{UID: c.UID, GID: c.GID, Groups: c.Groups}
+		spec.Credential = &wire.Credential{UID: c.UID, GID: c.GID, Groups: c.Groups}
 	}
-	a, err := r.call(ctx, &keeper.Message{Op: keeper.OpSpawn, Slot: s.Slot, Generation: s.Generation, Spec: spec})
-	if errors.Is(err, keeper.ErrTooLarge) {
+	a, err := r.call(ctx, &wire.Message{Op: wire.OpSpawn, Slot: s.Slot, Generation: s.Generation, Spec: spec})
+	if errors.Is(err, wire.ErrTooLarge) {
 		return noRun(), &engine.SpawnError{Path: s.Path, Errno: unix.E2BIG, Stage: "exec"}
 	}
 	if err != nil {
@@ -143,15 +148,20 @@ func noRun() engine.Run { return engine.Run{Log: -1, Notify: -1} }
 // Signal implements [engine.Runner]. An error of the kernel is a [unix.Errno]
 // in its chain: EPERM where root may not signal a process of another uid.
 func (r *Runner) Signal(ctx context.Context, slot string, generation uint64, sig unix.Signal, group bool) error {
-	_, err := r.call(ctx, &keeper.Message{
-		Op: keeper.OpSignal, Slot: slot, Generation: generation, Signal: int(sig), Group: group,
+	_, err := r.call(ctx, &wire.Message{
+		Op: wire.OpSignal, Slot: slot, Generation: generation, Signal: int(sig), Group: group,
 	})
 	return err
 }
 
 // Forget implements [engine.Runner].
 func (r *Runner) Forget(ctx context.Context, slot string, generation uint64) error {
-	_, err := r.call(ctx, &keeper.Message{Op: keeper.OpForget, Slot: slot, Generation: generation})
+	_, err := r.call(ctx, &wire.Message{Op: wire.OpForget, Slot: slot, Generation: generation})
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.held.forgetLocked(slot, generation)
+	}
 	return err
 }
 
@@ -159,7 +169,7 @@ func (r *Runner) Forget(ctx context.Context, slot string, generation uint64) err
 // there from beginning to end is in the result once.
 func (r *Runner) List(ctx context.Context) ([]engine.Run, error) {
 	var all []engine.Run
-	ask := keeper.Message{Op: keeper.OpList}
+	ask := wire.Message{Op: wire.OpList}
 	for {
 		m := ask
 		a, err := r.call(ctx, &m)
@@ -182,13 +192,13 @@ func (r *Runner) Events() <-chan engine.Event { return r.events }
 
 // AckShutdown implements [engine.Shutdowner].
 func (r *Runner) AckShutdown(ctx context.Context) error {
-	_, err := r.call(ctx, &keeper.Message{Op: keeper.OpAck})
+	_, err := r.call(ctx, &wire.Message{Op: wire.OpAck})
 	return err
 }
 
 // Exit implements [engine.Shutdowner].
 func (r *Runner) Exit(ctx context.Context, code int) error {
-	_, err := r.call(ctx, &keeper.Message{Op: keeper.OpExit, Code: code})
+	_, err := r.call(ctx, &wire.Message{Op: wire.OpExit, Code: code})
 	return err
 }
 
@@ -215,11 +225,11 @@ func (r *Runner) runs(a answer) []engine.Run {
 		}
 		runs = append(runs, run)
 	}
-	closeFDs(fds)
+	wire.CloseFDs(fds...)
 	return runs
 }
 
-func exit(w *keeper.Exit) *engine.Exit {
+func exit(w *wire.Exit) *engine.Exit {
 	if w == nil {
 		return nil
 	}
@@ -228,14 +238,6 @@ func exit(w *keeper.Exit) *engine.Exit {
 
 func closeRuns(runs []engine.Run) {
 	for _, run := range runs {
-		closeFDs([]int{run.Log, run.Notify})
-	}
-}
-
-func closeFDs(fds []int) {
-	for _, fd := range fds {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
+		wire.CloseFDs(run.Log, run.Notify)
 	}
 }

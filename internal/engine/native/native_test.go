@@ -6,12 +6,15 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"hermes/internal/engine"
 	"hermes/internal/engine/enginetest"
 	"hermes/internal/engine/native"
+	"hermes/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -48,6 +51,63 @@ func TestKeeperInfo(t *testing.T) {
 	stamp, err := os.ReadFile(k.Runtime + "/stamp")
 	if err != nil || string(stamp) != info.Stamp+"\n" {
 		t.Errorf("the runtime's stamp is %q (%v), the keeper's %q", stamp, err, info.Stamp)
+	}
+}
+
+// What a keeper that was killed leaves is all that its engine knew of.
+func TestBequeath(t *testing.T) {
+	k := enginetest.StartKeeper(t, enginetest.KeeperOptions{})
+	r, _ := dial(t, k)
+	ctx := context.Background()
+	spawn := func(slot, script string) engine.Run {
+		run, err := r.Spawn(ctx, engine.Spec{
+			Slot: slot, Generation: 4, Path: "/bin/sh", Argv: []string{"sh", "-c", script},
+			Plan: engine.Plan{Signal: unix.SIGINT, Grace: 3 * time.Second}, Notify: k.Runtime + "/n/" + slot,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { enginetest.CloseRuns(run) }) // after Bequeath, as an engine does
+		return run
+	}
+	lives := spawn("lives", "echo said; exec sleep 1000")
+	t.Cleanup(func() { _ = unix.Kill(lives.PID, unix.SIGKILL) }) // it outlives its keeper
+	spawn("forgotten", "exit 3")
+	spawn("ended", "exit 5")
+	for range 2 {
+		if e := <-r.Events(); e.Slot == "forgotten" {
+			if err := r.Forget(ctx, e.Slot, e.Generation); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := k.Signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-r.Gone()
+	estate := r.Bequeath()
+	left := map[string]wire.Inherited{}
+	for _, run := range estate.Runs {
+		defer wire.CloseFDs(run.LogFD, run.NotifyFD)
+		left[run.Slot] = run
+	}
+	if estate.Stamp != r.Keeper().Stamp || string(estate.Runtime) != k.Runtime || len(left) != 2 {
+		t.Fatalf("left are %+v", estate)
+	}
+	l := left["lives"]
+	if l.PID != lives.PID || l.StartTime != lives.StartTime || l.Exit != nil || l.Child || l.Signal != int(unix.SIGINT) || l.Grace != 3*time.Second {
+		t.Errorf("the living run is %+v, was %+v", l, lives)
+	}
+	buf := make([]byte, 16)
+	enginetest.Until(t, "its log can be read", func() bool {
+		n, err := unix.Read(l.LogFD, buf)
+		return err == nil && string(buf[:n]) == "said\n"
+	})
+	if _, err := unix.FcntlInt(uintptr(l.NotifyFD), unix.F_GETFD, 0); err != nil {
+		t.Errorf("its notify socket: %v", err)
+	}
+	if e := left["ended"].Exit; e == nil || e.Code != 5 {
+		t.Errorf("the ended run is %+v", left["ended"])
 	}
 }
 
