@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"strconv"
+	"unicode/utf8"
 
 	"hermes/api"
 )
@@ -14,10 +15,11 @@ type skimmer struct {
 }
 
 // skim is [Parse] but for what a table does not need. It is false if the line
-// is not as [Append] writes it without an escape.
+// is not as [Append] writes it without an escape: whatever a library may read
+// in another way (bytes that are no UTF-8, a key in capitals) is the library's.
 func (s *skimmer) skim(line []byte, e *api.Event) bool {
 	rest, ok := bytes.CutPrefix(line, []byte{'{'})
-	if !ok || len(line) > maxLine {
+	if !ok || len(line) > maxLine || !utf8.Valid(line) {
 		return false
 	}
 	for {
@@ -26,13 +28,15 @@ func (s *skimmer) skim(line []byte, e *api.Event) bool {
 			return false
 		}
 		switch rest = rest[1:]; {
-		case string(key) == "exit": // the last one, and an object
-			return s.known(e) && bytes.HasSuffix(rest, []byte("}}"))
+		case string(key) == "exit": // the last one, and an object with none in it
+			return s.known(e) && len(rest) > 2 && rest[0] == '{' && bytes.IndexByte(rest, '}') == len(rest)-2 && rest[len(rest)-1] == '}'
 		case len(rest) > 0 && rest[0] == '"':
 			if value, rest, ok = quoted(rest); !ok {
 				return false
 			}
-			s.set(e, key, value)
+			if !s.set(e, key, value) {
+				return false
+			}
 		default:
 			var n uint64
 			if n, rest, ok = number(rest); !ok {
@@ -43,6 +47,9 @@ func (s *skimmer) skim(line []byte, e *api.Event) bool {
 				e.ID = n
 			case "generation":
 				e.Generation = n
+			case "pid":
+			default:
+				return false
 			}
 		}
 		switch {
@@ -58,7 +65,8 @@ func (s *skimmer) skim(line []byte, e *api.Event) bool {
 // known says whether what was read is an event.
 func (s *skimmer) known(e *api.Event) bool { return e.ID != 0 && e.ID <= maxID && e.Kind != "" }
 
-func (s *skimmer) set(e *api.Event, key, value []byte) {
+// set is false for a key that [Append] does not write.
+func (s *skimmer) set(e *api.Event, key, value []byte) bool {
 	switch string(key) {
 	case "kind":
 		e.Kind = s.word(value)
@@ -72,7 +80,11 @@ func (s *skimmer) set(e *api.Event, key, value []byte) {
 		e.To = s.word(value)
 	case "health":
 		e.Health = s.word(value)
+	case "at", "cause", "by":
+	default:
+		return false
 	}
+	return true
 }
 
 func (s *skimmer) word(b []byte) string {

@@ -21,6 +21,10 @@ func FuzzSkim(f *testing.F) {
 	for _, line := range []string{
 		"", "{", "{}", `{"id":7}`, `{"id":7,"kind":"x"`, `{"id":7,"kind":"x",}`, `{"id":07,"kind":"x"}`, `{"id":,"kind":"x"}`,
 		`{"id":7,"kind":"x","exit":{}}`, `{"id":7,"kind":"x","exit":null}}`, `{"id":7,"kind":"x","id":8}`, `{"id":7,"kind":"x","KIND":"y"}`, `{"id":7,"kind":"\u0078"}`,
+		"{\"id\":1,\"kind\":\"state\",\"profile\":\"\xff\",\"slot\":\"0\"}", "{\"id\":1,\"kind\":\"state\",\"slot\":\"0\",\"\xff\":\"1\"}",
+		`{"id":1,"kind":"x","slot":"0","KIND":"state"}`, `{"id":1,"kind":"state","slot":"0","ſlot":"1"}`, `{"id":1,"kind":"state","slot":"0","ID":2}`,
+		`{"id":1,"kind":"state","slot":"0","exit":{},"slot":"1","exit":{}}`, `{"id":1,"kind":"state","slot":"0","exit":{},"x":{"exit":{}}}`,
+		`{"id":1,"kind":"state","slot":"0","exit":{"strays":[{"pid":2}]},"to":"x","x":{}}`, `{"id":1,"kind":"state","slot":"0","exit":{"reason":"}}"}}`,
 	} {
 		f.Add([]byte(line))
 	}
