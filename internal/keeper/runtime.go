@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -23,6 +22,10 @@ const (
 	threads = procs + maxForks + 14
 	// heapSlack is how many bytes the heap may grow before it is collected.
 	heapSlack = 8 << 20
+	// heapLimit is where the runtime would collect by itself: far beyond any heap
+	// of a keeper. With none, or one of a GiB and more, the runtime takes it for
+	// one of a big heap and puts its own tables on huge pages: 2 MB for nothing.
+	heapLimit = 512 << 20
 )
 
 // prepareRuntime makes the Go runtime fit for a process that must not stall or
@@ -30,7 +33,7 @@ const (
 // explicit GOMAXPROCS also ends the runtime's own adjustments of it.
 func prepareRuntime() {
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(math.MaxInt64) // GOMEMLIMIT would collect regardless
+	debug.SetMemoryLimit(heapLimit) // GOMEMLIMIT could be within reach
 	// One after the other, with few Ps: for a crowd of goroutines the runtime
 	// makes threads of its own, and a pids limit counts them all.
 	runtime.GOMAXPROCS(2)
