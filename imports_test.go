@@ -16,6 +16,7 @@ const free = 99
 func ranks() map[string]int {
 	return map[string]int{
 		"api":                        0,
+		"internal/amount":            0,
 		"internal/condition":         0,
 		"internal/fault":             0,
 		"internal/notify":            0,
@@ -98,7 +99,7 @@ func TestImportRanks(t *testing.T) {
 // purePackages decide and do nothing: the same facts in, the same answer out.
 func purePackages() []string {
 	return []string{
-		"api", "internal/profile", "internal/fault", "internal/condition",
+		"api", "internal/profile", "internal/fault", "internal/condition", "internal/amount",
 		"internal/lifecycle", "internal/restart", "internal/reconcile", "internal/port",
 	}
 }

@@ -152,26 +152,6 @@ func TestThriftOfActions(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59*time.Minute + 59*time.Second: "59m",
-		2*time.Hour + 30*time.Minute: "2h30m", 24 * time.Hour: "1d0h", 100 * time.Hour: "4d4h",
-		239 * time.Hour: "9d23h", 240 * time.Hour: "10d", 24 * 1000 * time.Hour: "1000d",
-	} {
-		if got := span(d); got != want {
-			t.Errorf("span(%s) = %q, want %q", d, got, want)
-		}
-	}
-}
-
-func TestBytes(t *testing.T) {
-	for n, want := range map[int64]string{0: "", 1: "1 B", 2048: "2 kB", 41_000_000: "41 MB"} {
-		if got := bytes(n); got != want {
-			t.Errorf("bytes(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestTextFromOutsideStaysOnItsLine(t *testing.T) {
 	if got := oneLine("a\nb\x1b[2Jc"); strings.ContainsAny(got, "\n\x1b") {
 		t.Errorf("got %q", got)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hermes/api"
+	"hermes/internal/amount"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
 )
@@ -116,7 +117,7 @@ func (e *env) facts(g api.Gateway) {
 	if g.Port > 0 {
 		fact("port", fmt.Sprint(g.Port))
 	}
-	fact("memory", bytes(g.MemoryBytes))
+	fact("memory", amount.Bytes(g.MemoryBytes))
 	fact("log lost", e.logLost(g))
 	if g.StdoutLost > 0 {
 		fact("stdout lost", fmt.Sprintf("%d lines, the log has them", g.StdoutLost))
@@ -129,7 +130,7 @@ func (e *env) logLost(g api.Gateway) string {
 	if g.LogLost == 0 {
 		return ""
 	}
-	text := bytes(g.LogLost)
+	text := amount.Bytes(g.LogLost)
 	if g.LogLostLines > 0 {
 		text += fmt.Sprintf(", %d lines", g.LogLostLines)
 	}
@@ -137,7 +138,7 @@ func (e *env) logLost(g api.Gateway) string {
 		text += ", the last " + age + " ago"
 	}
 	if g.LogDropped > 0 {
-		text += ", " + bytes(g.LogDropped) + " of it while no engine ran"
+		text += ", " + amount.Bytes(g.LogDropped) + " of it while no engine ran"
 	}
 	if g.LogError != "" {
 		text += ": " + g.LogError

@@ -8,6 +8,7 @@ import (
 
 	"hermes/api"
 	"hermes/client"
+	"hermes/internal/amount"
 	"hermes/internal/profile"
 )
 
@@ -85,5 +86,5 @@ func ran(x api.Exit) string {
 	if x.Started.IsZero() || x.At.Before(x.Started) {
 		return ""
 	}
-	return ", after " + span(x.At.Sub(x.Started))
+	return ", after " + amount.Span(x.At.Sub(x.Started))
 }

@@ -9,6 +9,7 @@ import (
 
 	"hermes/api"
 	"hermes/client"
+	"hermes/internal/amount"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
 	"hermes/internal/stray"
@@ -82,7 +83,7 @@ func (e *env) remark(g api.Gateway) string {
 		parts = append(parts, "next retry "+e.until(g.NextRetryAt))
 	}
 	if g.LogLost > 0 {
-		parts = append(parts, "log lost "+bytes(g.LogLost))
+		parts = append(parts, "log lost "+amount.Bytes(g.LogLost))
 	}
 	if g.StdoutLost > 0 {
 		parts = append(parts, fmt.Sprintf("stdout lost %d lines", g.StdoutLost))
@@ -99,7 +100,7 @@ func (e *env) until(t *time.Time) string {
 	if d <= 0 {
 		return "now"
 	}
-	return "in " + span(d.Round(time.Second))
+	return "in " + amount.Span(d.Round(time.Second))
 }
 
 func number(n int) string {

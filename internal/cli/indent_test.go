@@ -1,7 +1,7 @@
 package cli
 
 import (
-	stdbytes "bytes"
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -20,7 +20,7 @@ func FuzzIndented(f *testing.F) {
 			indented(raw) // whatever comes of it, it comes to an end
 			return
 		}
-		var want stdbytes.Buffer
+		var want bytes.Buffer
 		if err := json.Indent(&want, raw, "", "  "); err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +42,7 @@ func BenchmarkIndented(b *testing.B) {
 	b.Run("json", func(b *testing.B) {
 		b.SetBytes(int64(len(raw)))
 		for b.Loop() {
-			if err := json.Indent(new(stdbytes.Buffer), raw, "", "  "); err != nil {
+			if err := json.Indent(new(bytes.Buffer), raw, "", "  "); err != nil {
 				b.Fatal(err)
 			}
 		}

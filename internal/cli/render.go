@@ -2,7 +2,7 @@ package cli
 
 import (
 	"bufio"
-	stdbytes "bytes" // bytes is a size here
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hermes/api"
+	"hermes/internal/amount"
 	"hermes/internal/fault"
 	"hermes/internal/logfile"
 	"hermes/internal/profile"
@@ -109,12 +110,12 @@ func indented(raw []byte) []byte {
 		case '{', '[':
 			out = append(out, c)
 			depth++
-			if next := stdbytes.TrimLeft(raw[i+1:], " \t\r\n"); len(next) == 0 || next[0] != '}' && next[0] != ']' {
+			if next := bytes.TrimLeft(raw[i+1:], " \t\r\n"); len(next) == 0 || next[0] != '}' && next[0] != ']' {
 				line()
 			}
 		case '}', ']':
 			depth--
-			if !stdbytes.HasSuffix(out, []byte{'{'}) && !stdbytes.HasSuffix(out, []byte{'['}) {
+			if !bytes.HasSuffix(out, []byte{'{'}) && !bytes.HasSuffix(out, []byte{'['}) {
 				line()
 			}
 			out = append(out, c)
@@ -169,38 +170,7 @@ func (e *env) age(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return ""
 	}
-	return span(e.now().Sub(*t))
-}
-
-// span is a duration for a person: "12s", "3m", "2h30m", "4d6h", "326d".
-func span(d time.Duration) string {
-	d = max(0, d)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	days, hours := int(d.Hours())/24, int(d.Hours())%24
-	if days >= 10 {
-		return fmt.Sprintf("%dd", days)
-	}
-	return fmt.Sprintf("%dd%dh", days, hours)
-}
-
-// bytes is a size for a person: "512 B", "38 MB".
-func bytes(n int64) string {
-	switch {
-	case n <= 0:
-		return ""
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1000*1000:
-		return fmt.Sprintf("%d kB", n/1000)
-	}
-	return fmt.Sprintf("%d MB", n/1000/1000)
+	return amount.Span(e.now().Sub(*t))
 }
 
 // oneLine keeps text that came from a gateway or a file from breaking the page

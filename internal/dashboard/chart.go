@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hermes/api"
+	"hermes/internal/amount"
 )
 
 // The size of a picture in its own units; a page shows it as wide as there is
@@ -165,7 +166,7 @@ func ranFor(e *api.Exit) string {
 	if e.Started.IsZero() || e.At.Before(e.Started) {
 		return ""
 	}
-	return span(e.At.Sub(e.Started))
+	return amount.Span(e.At.Sub(e.Started))
 }
 
 // tellExits is the picture in words.
@@ -245,8 +246,8 @@ func drawMemory(all []sample, now time.Time) memoryPicture {
 		points = append(points, strconv.Itoa(int(math.Round(x)))+","+strconv.Itoa(int(math.Round(y))))
 	}
 	flush()
-	p.Top, p.From, p.Now = size(top), ago(now, first), size(last)
-	p.Words = fmt.Sprintf("Over the last %s: now %s, least %s, most %s.", cmp.Or(p.From, "0s"), p.Now, size(least), size(most))
+	p.Top, p.From, p.Now = amount.Bytes(top), ago(now, first), amount.Bytes(last)
+	p.Words = fmt.Sprintf("Over the last %s: now %s, least %s, most %s.", cmp.Or(p.From, "0s"), p.Now, amount.Bytes(least), amount.Bytes(most))
 	return p
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"hermes/internal/amount"
 )
 
 // frame is what every page has around its content.
@@ -53,7 +55,7 @@ func ago(now time.Time, at int64) string {
 	if at == 0 {
 		return ""
 	}
-	return span(now.Sub(time.UnixMilli(at)))
+	return amount.Span(now.Sub(time.UnixMilli(at)))
 }
 
 // until is how soon at is, "" for no time.
@@ -61,7 +63,7 @@ func until(now time.Time, at int64) string {
 	if at == 0 {
 		return ""
 	}
-	return "in " + span(time.UnixMilli(at).Sub(now))
+	return "in " + amount.Span(time.UnixMilli(at).Sub(now))
 }
 
 // utc is at for people, "" for no time.

@@ -9,6 +9,7 @@ import (
 
 	"hermes/api"
 	"hermes/client"
+	"hermes/internal/amount"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
 )
@@ -204,9 +205,9 @@ func facts(g *api.Gateway, now time.Time) []fact {
 		{ID: "restarts", Name: "Restarts", Value: strconv.Itoa(g.Restarts)},
 		{ID: "pid", Name: "Process", Value: number(g.PID)},
 		{ID: "port", Name: "Port", Value: number(g.Port)},
-		{ID: "memory", Name: "Memory", Value: size(g.MemoryBytes)},
+		{ID: "memory", Name: "Memory", Value: amount.Bytes(g.MemoryBytes)},
 		{ID: "status", Name: "It says of itself", Value: g.Status},
-		{ID: "log-lost", Name: "Output lost", Value: size(g.LogLost)},
+		{ID: "log-lost", Name: "Output lost", Value: amount.Bytes(g.LogLost)},
 		{ID: "log-error", Name: "Its log cannot be written", Value: failing(g)},
 	}
 	kept := all[:0]

@@ -1,10 +1,10 @@
 package dashboard
 
 import (
-	"fmt"
 	"time"
 
 	"hermes/api"
+	"hermes/internal/amount"
 	"hermes/internal/profile"
 )
 
@@ -57,7 +57,7 @@ type row struct {
 }
 
 // Size is the memory for a person.
-func (r row) Size() string { return size(r.Memory) }
+func (r row) Size() string { return amount.Bytes(r.Memory) }
 
 // AsWanted is for the templates.
 func (r row) AsWanted() bool { return r.Level.asWanted() }
@@ -177,41 +177,4 @@ func countRows(rows []row) counts {
 		}
 	}
 	return c
-}
-
-// size is a number of bytes for a person, "" for none: "512 B", "38 MB",
-// "1.2 GB".
-func size(n int64) string {
-	const k = 1000
-	switch {
-	case n <= 0:
-		return ""
-	case n < k:
-		return fmt.Sprintf("%d B", n)
-	case n < k*k:
-		return fmt.Sprintf("%d kB", n/k)
-	case n < 10*k*k:
-		return fmt.Sprintf("%.1f MB", float64(n)/(k*k))
-	case n < k*k*k:
-		return fmt.Sprintf("%d MB", n/k/k)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/(k*k*k))
-}
-
-// span is a duration for a person: "12s", "3m", "2h30m", "4d6h", "326d".
-func span(d time.Duration) string {
-	d = max(0, d)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	days, hours := int(d.Hours())/24, int(d.Hours())%24
-	if days >= 10 {
-		return fmt.Sprintf("%dd", days)
-	}
-	return fmt.Sprintf("%dd%dh", days, hours)
 }

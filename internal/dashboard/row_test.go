@@ -51,22 +51,6 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-func TestWords(t *testing.T) {
-	for n, want := range map[int64]string{-1: "", 0: "", 999: "999 B", 1000: "1 kB", 999_999: "999 kB", 1_200_000: "1.2 MB", 38_400_000: "38 MB", 1_250_000_000: "1.2 GB"} {
-		if got := size(n); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
-	}
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 59 * time.Second: "59s", time.Minute: "1m", 150 * time.Minute: "2h30m",
-		102 * time.Hour: "4d6h", 326 * 24 * time.Hour: "326d",
-	} {
-		if got := span(d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
-	}
-}
-
 func TestSamples(t *testing.T) {
 	s := newSamples()
 	at := noon()
