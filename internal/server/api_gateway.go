@@ -39,31 +39,25 @@ func (s *Server) fleet(w *writer, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) gateway(w *writer, r *http.Request) error {
-	name, err := parseName(r.PathValue("profile"))
-	if err != nil {
-		return err
+// about is a handler that tells one thing of the gateway in the address: what
+// ask says of it, asked of a part of the server.
+func about[P, T any](part func(*Options) P, ask func(P, context.Context, profile.Name) (T, error)) handler {
+	return func(s *Server, w *writer, r *http.Request) error {
+		name, err := parseName(r.PathValue("profile"))
+		if err != nil {
+			return err
+		}
+		v, err := ask(part(&s.o), r.Context(), name)
+		if err != nil {
+			return err
+		}
+		s.write(w, http.StatusOK, v)
+		return nil
 	}
-	g, err := s.o.Fleet.Gateway(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	s.write(w, http.StatusOK, g)
-	return nil
 }
 
-func (s *Server) why(w *writer, r *http.Request) error {
-	name, err := parseName(r.PathValue("profile"))
-	if err != nil {
-		return err
-	}
-	why, err := s.o.Fleet.Why(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	s.write(w, http.StatusOK, why)
-	return nil
-}
+func fleetOf(o *Options) Fleet         { return o.Fleet }
+func inspectorOf(o *Options) Inspector { return o.Inspector }
 
 func (s *Server) plan(w *writer, r *http.Request) error {
 	lines, err := s.o.Planner.Plan(r.Context())

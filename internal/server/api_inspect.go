@@ -22,32 +22,6 @@ const (
 	firstSign = 50 * time.Millisecond
 )
 
-func (s *Server) exits(w *writer, r *http.Request) error {
-	name, err := parseName(r.PathValue("profile"))
-	if err != nil {
-		return err
-	}
-	list, err := s.o.Inspector.Exits(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	s.write(w, http.StatusOK, list)
-	return nil
-}
-
-func (s *Server) config(w *writer, r *http.Request) error {
-	name, err := parseName(r.PathValue("profile"))
-	if err != nil {
-		return err
-	}
-	c, err := s.o.Inspector.Config(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	s.write(w, http.StatusOK, c)
-	return nil
-}
-
 // logs streams the lines of a log.
 func (s *Server) logs(w *writer, r *http.Request) error {
 	name, err := parseName(r.PathValue("profile"))

@@ -75,16 +75,16 @@ func routes() []route {
 			body: api.ActionRequest{}, answer: api.Dashboard{}, codes: []fault.Code{fault.DashboardOff, fault.GatewayFailed, fault.GatewayTimeout},
 		},
 		{
-			method: "GET", pattern: "/v1/gateways/{profile}", access: read, handle: (*Server).gateway,
+			method: "GET", pattern: "/v1/gateways/{profile}", access: read, handle: about(fleetOf, Fleet.Gateway),
 			command: "hermes -p {profile} gateway status", does: "The state of one gateway.", answer: api.Gateway{}, codes: named,
 		},
 		{
-			method: "GET", pattern: "/v1/gateways/{profile}/why", access: read, handle: (*Server).why,
+			method: "GET", pattern: "/v1/gateways/{profile}/why", access: read, handle: about(fleetOf, Fleet.Why),
 			command: "hermes why {profile}", does: "Why a gateway is in its state: last exits, last log lines, what comes next.",
 			answer: api.Why{}, codes: named,
 		},
 		{
-			method: "GET", pattern: "/v1/gateways/{profile}/exits", access: read, handle: (*Server).exits,
+			method: "GET", pattern: "/v1/gateways/{profile}/exits", access: read, handle: about(inspectorOf, Inspector.Exits),
 			command: "hermes why {profile}", does: "How the last runs of a gateway ended.", answer: api.ExitList{}, codes: named,
 		},
 		{
@@ -93,7 +93,7 @@ func routes() []route {
 			answer: api.LogLine{}, stream: "line", codes: append([]fault.Code{fault.Unreadable}, named...),
 		},
 		{
-			method: "GET", pattern: "/v1/gateways/{profile}/config", access: read, handle: (*Server).config,
+			method: "GET", pattern: "/v1/gateways/{profile}/config", access: read, handle: about(inspectorOf, Inspector.Config),
 			command: "hermes profile show {profile}", does: "With what a gateway would be run if it were started now, and where each setting comes from. Values that may be secrets are left out.",
 			answer: api.Config{}, codes: append([]fault.Code{fault.InvalidConfig, fault.Unreadable}, named...),
 		},
