@@ -1,6 +1,6 @@
 # hermes. `make up` to try it, `make test` to prove it.
 .DEFAULT_GOAL := build
-.PHONY: build up test check lint generate soak fuzz bench bench-page pictures image rootfs clean
+.PHONY: build up test mutate-gates check lint generate soak fuzz bench bench-page pictures image rootfs clean
 
 IMAGE ?= hermes
 ARCH  ?= $(shell go env GOARCH)
@@ -24,8 +24,13 @@ up: build
 test:
 	@dev/test.sh $(TESTFLAGS)
 
+# mutate-gates: removes each gate of `gateway run` and each guard of the boot in
+# turn: its own test has to go red. MUTATEFLAGS='-only ^gate' is less of it.
+mutate-gates:
+	go run ./test/mutate $(MUTATEFLAGS)
+
 # check: what a change has to pass.
-check: lint generate test
+check: lint generate test mutate-gates
 	git diff --exit-code -- docs
 
 # lint: what .golangci.yml asks for, gofumpt included.

@@ -42,3 +42,39 @@ func TestLockOfAnotherUidSaysHowToGetIt(t *testing.T) {
 		t.Errorf("hint %q", f.Hint)
 	}
 }
+
+// TestSupervisorOfAnotherContainer: a volume may be shared. What holds it
+// elsewhere, or on the host, is no supervisor to hand a gateway over to.
+func TestSupervisorOfAnotherContainer(t *testing.T) {
+	here := lease.Self(time.Now())
+	here.Manager = "native (container supervisor)"
+	elsewhere, rebooted, host := here, here, here
+	elsewhere.PIDNamespace++
+	rebooted.BootID = "another"
+	host.Manager = "native (host supervisor)"
+	for _, tt := range []struct {
+		name   string
+		holder lease.Record
+		want   bool
+	}{
+		{"this container", here, true},
+		{"another container", elsewhere, false},
+		{"another machine", rebooted, false},
+		{"a host", host, false},
+	} {
+		home := t.TempDir()
+		if _, ok := inOurContainer(home); ok {
+			t.Error("a home that nobody holds is supervised")
+		}
+		held, err := lease.Take(home, tt.holder, lease.TakeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := inOurContainer(home); ok != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, ok, tt.want)
+		}
+		if err := held.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

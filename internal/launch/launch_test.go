@@ -126,6 +126,26 @@ func TestEnvironmentLayers(t *testing.T) {
 	}
 }
 
+// TestChildrenKnowThatTheyAre: no outer layer can take the words away by which
+// a gateway knows that a supervisor started it, or it would redirect in a circle.
+func TestChildrenKnowThatTheyAre(t *testing.T) {
+	for key, want := range map[string]string{EnvChild: "coder", EnvS6Child: "1"} {
+		t.Run(key, func(t *testing.T) {
+			for _, layer := range []Input{
+				{},
+				{Environ: []string{key + "="}},
+				{Dotenv: map[string]string{key: ""}},
+				{Env: map[string]string{key: "writer"}},
+			} {
+				layer.Profile, layer.Dir = "coder", "/d"
+				if got := envMap(t, build(t, layer).Env)[key]; got != want {
+					t.Errorf("%s=%q, want %q", key, got, want)
+				}
+			}
+		})
+	}
+}
+
 func TestPortWithoutAPlan(t *testing.T) {
 	environ := []string{"API_SERVER_PORT=8642", "PORT=8642"}
 	for _, tt := range []struct {

@@ -132,6 +132,15 @@ func TestBoot(t *testing.T) {
 			name: "original: corrupt", profile: reconcile.Profile{LegacyFile: reconcile.Corrupt},
 			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "corrupt", exit: "unknown",
 		},
+		{name: "original: corrupt, whatever could be read", profile: func() reconcile.Profile {
+			p := legacy("running", "running")
+			p.LegacyFile = reconcile.Corrupt
+			return p
+		}(), logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "corrupt", exit: "unknown"},
+		{
+			name: "original: it says nothing", profile: legacy("", ""),
+			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "none", exit: "unknown",
+		},
 		{
 			name: "original: a hostile word", profile: legacy("", "running\naction=started"),
 			logged: "registered", resume: reconcile.Down, writes: profile.Stopped, prior: "corrupt", exit: "unknown",

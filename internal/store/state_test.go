@@ -18,6 +18,7 @@ import (
 	"hermes/internal/fault"
 	"hermes/internal/profile"
 	"hermes/internal/store"
+	"hermes/internal/testkit"
 )
 
 var moment = time.Date(2026, 11, 23, 4, 5, 6, 0, time.UTC)
@@ -211,8 +212,8 @@ func TestNewerFilesAreLeftAlone(t *testing.T) {
 }
 
 func TestUnreadableStateFiles(t *testing.T) {
-	if isRoot() {
-		return // root reads everything; TestAsAnotherUser covers this
+	if testkit.Unprivileged(t) {
+		return
 	}
 	h := newHome(t, "coder")
 	p := open(t, h, "coder")
