@@ -1,8 +1,11 @@
 # hermes. `make up` to try it, `make test` to prove it.
 .DEFAULT_GOAL := build
-.PHONY: build up test mutate-gates check lint generate soak fuzz bench bench-page pictures image rootfs clean
+.PHONY: build up test mutate-gates check lint generate soak fuzz bench bench-page pictures image image-s6 base-s6 rootfs clean
 
 IMAGE ?= hermes
+# What the image with s6 is made on. Where no registry can be asked:
+# make base-s6 image-s6 S6_BASE=hermes-debian
+S6_BASE ?= debian:bookworm-slim
 ARCH  ?= $(shell go env GOARCH)
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags="-s -w"
 # The linters' versions are pinned in a module of their own.
@@ -74,6 +77,14 @@ pictures:
 # image: the container image, from nothing but the static binary.
 image: rootfs
 	docker build --quiet --platform linux/$(ARCH) --tag $(IMAGE) .
+
+# image-s6: the same binary on Debian, with skarnet's s6 as PID 1.
+image-s6: rootfs
+	docker build --quiet --platform linux/$(ARCH) --build-arg BASE=$(S6_BASE) --file Dockerfile.s6 --tag $(IMAGE)-s6 .
+
+# base-s6: a base for it out of Debian's packages, kept in the user's cache.
+base-s6:
+	dev/debian.sh $(S6_BASE)
 
 rootfs:
 	rm -rf build/rootfs build/rootfs.tar
