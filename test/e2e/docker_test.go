@@ -9,23 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"hermes/api"
-)
-
-// image is the shipped image with what tests need on top: the probe, and
-// Debian's busybox-static for gateways that need a shell.
-const image = "hermes-e2e"
-
-// bareImage is an image of somebody else's with hermes in it: it has neither
-// /run nor /tmp.
-const (
-	bareImage      = "hermes-e2e-bare"
-	bareDockerfile = "FROM scratch\nCOPY --from=hermes-e2e-base /init /init\nCOPY --from=hermes-e2e-base /init /bin/hermes\n" +
-		"COPY busybox probe /bin/\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\n" +
-		"ENV HERMES_HOME=/opt/data PATH=/bin\nENTRYPOINT [\"/init\"]\n"
 )
 
 // docker is one container with a home in a directory of this host.
@@ -33,74 +19,28 @@ type docker struct {
 	homeDir
 	name  string
 	image string
+	s6    bool // skarnet's s6 supervises in it
 }
 
-// buildImage builds the image under test once, from the tree as it is.
-func buildImage(t *testing.T) {
-	t.Helper()
-	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
-		unavailable(t, fmt.Sprintf("no Docker engine here: %v\n%s", err, out))
-	}
-	if err := buildOnce(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-var buildOnce = sync.OnceValue(func() error {
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		return errors.New("no busybox: apt-get install busybox-static")
-	}
-	dir := filepath.Join(binaries().dir, "image")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for from, to := range map[string]string{busybox: "busybox", binaries().probe: "probe"} {
-		if err := copyFile(from, filepath.Join(dir, to)); err != nil {
-			return err
-		}
-	}
-	dockerfile := "FROM hermes-e2e-base\nCOPY busybox probe /bin/\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\n"
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "bare"), []byte(bareDockerfile), 0o644); err != nil {
-		return err
-	}
-	for _, c := range []*exec.Cmd{
-		exec.Command("make", "-C", "../..", "image", "IMAGE=hermes-e2e-base"),
-		exec.Command("docker", "build", "--quiet", "--tag", image, dir),
-		exec.Command("docker", "build", "--quiet", "--tag", bareImage, "--file", filepath.Join(dir, "bare"), dir),
-	} {
-		if out, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w\n%s", c.Args, err, out)
-		}
-	}
-	return nil
-})
-
-// builtImage is the image by its id: another run of these tests on this machine
-// takes the name away.
-var builtImage = sync.OnceValues(func() (string, error) {
-	out, err := exec.Command("docker", "image", "inspect", "--format", "{{.Id}}", image).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return strings.TrimSpace(string(out)), nil
-})
-
-func copyFile(from, to string) error {
-	content, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, content, 0o755)
-}
-
-// newDocker prepares a home; run starts the container.
+// newDocker prepares a home for a container of the image from nothing; run
+// starts the container.
 func newDocker(t *testing.T) *docker {
 	t.Helper()
 	buildImage(t)
+	return newContainer(t, builtImage)
+}
+
+// newDockerS6 is newDocker for the image with s6.
+func newDockerS6(t *testing.T) *docker {
+	t.Helper()
+	buildImageS6(t)
+	d := newContainer(t, builtImageS6)
+	d.s6 = true
+	return d
+}
+
+func newContainer(t *testing.T, image func() (id string, err error)) *docker {
+	t.Helper()
 	home, err := os.MkdirTemp("", "hermes-docker-")
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +48,7 @@ func newDocker(t *testing.T) *docker {
 	if err := os.Chmod(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	id, err := builtImage()
+	id, err := image()
 	if err != nil {
 		t.Fatal(err)
 	}
