@@ -7,10 +7,10 @@ import (
 	"slices"
 
 	"hermes/api"
+	"hermes/internal/census"
 	"hermes/internal/config"
 	"hermes/internal/holder"
 	"hermes/internal/logfile"
-	"hermes/internal/port"
 	"hermes/internal/profile"
 	"hermes/internal/store"
 )
@@ -179,24 +179,9 @@ func (e *env) startHint(names []profile.Name) string {
 	return hint
 }
 
-// ports is every profile's port. A file that cannot be read claims nothing
-// here; whoever starts that gateway reports it.
+// ports is every profile's port; clashes are for whoever starts a gateway.
 func ports(home *store.Home, settings config.Settings) map[profile.Name]int {
-	scan, _ := home.Scan()
-	var claims []port.Claim
-	for _, entry := range scan.Entries {
-		claim := port.Claim{Name: entry.Name}
-		if p, err := home.Profile(entry.Name); err == nil {
-			file, _ := p.Config()
-			dotenv, _ := p.Dotenv()
-			claim.Explicit, _ = config.ExplicitPort(entry.Name, settings, file.Gateway, dotenv)
-			seen, _, _ := p.Supervision()
-			claim.Recorded = seen.Port
-			_ = p.Close()
-		}
-		claims = append(claims, claim)
-	}
-	assigned, _ := port.Assign(claims)
+	assigned, _ := census.Ports(home, settings)
 	return assigned
 }
 

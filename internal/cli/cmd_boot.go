@@ -7,8 +7,8 @@ import (
 
 	"hermes/api"
 	"hermes/client"
+	"hermes/internal/census"
 	"hermes/internal/store"
-	"hermes/internal/supervisor"
 )
 
 func newBootCmd(e *env) *cobra.Command {
@@ -59,6 +59,6 @@ func bootPlan(ctx context.Context, at place) (api.Plan, error) {
 		return api.Plan{}, err
 	}
 	defer home.Close()
-	lines, err := supervisor.Plan(home, nil)
+	lines, err := census.Plan(home, nil)
 	return api.Plan{Lines: lines}, err
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hermes/internal/census"
 	"hermes/internal/engine"
 	"hermes/internal/port"
 	"hermes/internal/profile"
@@ -84,26 +85,8 @@ func (f *Fleet) grant(w *reconcile.World, r BootRequest) {
 		w.By[string(n)] = r.By
 	}
 	for _, c := range f.options.Commands {
-		w.By[string(c.Profile)] = "container command"
+		w.By[string(c.Profile)] = census.ByCommand
 	}
-}
-
-// Plan is what a boot would do now, one line of container-boot.log each.
-func Plan(home *store.Home, commands []reconcile.Command) ([]string, error) {
-	scan, err := home.Scan()
-	if err != nil {
-		return nil, err
-	}
-	w := reconcile.World{Now: time.Now().UTC(), Skipped: skipped(scan), Commands: commands}
-	for _, e := range scan.Entries {
-		p, _ := observeProfile(home, e)
-		w.Found = append(w.Found, p)
-	}
-	var lines []string
-	for _, line := range bootLines(reconcile.Plan(w), w.Now) {
-		lines = append(lines, line.String())
-	}
-	return lines, nil
 }
 
 // Plan is what a boot would do now. It changes nothing.
@@ -113,7 +96,7 @@ func (f *Fleet) Plan(context.Context) ([]string, error) {
 		return nil, err
 	}
 	defer home.Close()
-	return Plan(home, f.options.Commands)
+	return census.Plan(home, f.options.Commands)
 }
 
 // observe collects the facts: of profiles that have a slot only that they are
@@ -121,7 +104,7 @@ func (f *Fleet) Plan(context.Context) ([]string, error) {
 func (f *Fleet) observe(scan store.Scan, runs []engine.Run) (reconcile.World, []port.Claim) {
 	w := reconcile.World{
 		Now: time.Now().UTC(), Keeper: f.options.Keeper,
-		Skipped: skipped(scan), Live: map[string]bool{},
+		Skipped: census.Skipped(scan), Live: map[string]bool{},
 	}
 	for _, r := range runs {
 		if r.Exit == nil {
@@ -172,10 +155,10 @@ func inParallel(n int, f func(i int)) {
 func (f *Fleet) examine(e store.Entry, lives bool) (reconcile.Profile, port.Claim) {
 	p, err := f.home.Profile(e.Name)
 	if err != nil {
-		return notOpened(e, err), port.Claim{Name: e.Name}
+		return census.NotOpened(e, err), port.Claim{Name: e.Name}
 	}
 	defer p.Close()
-	out, err := observeOpen(p, e)
+	out, err := census.ObserveOpen(p, e)
 	if err != nil {
 		f.log.Warn("state file not used", "profile", string(e.Name), "error", err)
 		f.notices.set(fileSetAside, e.Name, err)
@@ -214,14 +197,6 @@ func unseen(scan store.Scan, live map[string]bool) []reconcile.Profile {
 		if s.Err != nil && err == nil && live[name.Slot()] {
 			all = append(all, reconcile.Profile{Name: name, IntentFile: reconcile.Unreadable, FileProblem: s.Reason})
 		}
-	}
-	return all
-}
-
-func skipped(scan store.Scan) []reconcile.Skip {
-	var all []reconcile.Skip
-	for _, s := range scan.Skipped {
-		all = append(all, reconcile.Skip{Name: s.Name, Reason: s.Reason})
 	}
 	return all
 }
@@ -421,25 +396,8 @@ func (f *Fleet) awaitEnd(ctx context.Context, slots map[string]bool) {
 	}
 }
 
-// bootLines renders a plan for container-boot.log.
-func bootLines(plan []reconcile.Action, at time.Time) []store.BootLine {
-	var lines []store.BootLine
-	for _, a := range plan {
-		if a.Kind == reconcile.Ignore {
-			if a.Skipped == string(profile.Default) {
-				continue // profiles/default: there is a line of that name, of another directory
-			}
-			a.Name = profile.Name(a.Skipped)
-		}
-		lines = append(lines, store.BootLine{
-			At: at, Profile: a.Name, PriorState: a.PriorState, Action: a.Logged(), PriorExit: a.PriorExit,
-		})
-	}
-	return lines
-}
-
 func (f *Fleet) logBoot(plan []reconcile.Action) {
-	if err := f.home.AppendBootLog(bootLines(plan, time.Now().UTC())); err != nil {
+	if err := f.home.AppendBootLog(census.Lines(plan, time.Now().UTC())); err != nil {
 		f.log.Warn("boot log not written", "error", err)
 		f.notices.set(bootLogUnwritten, "", err)
 	}

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"cmp"
 	"errors"
 	"strings"
 
@@ -97,54 +96,4 @@ func (f *Fleet) removeStale(p *store.Profile) {
 	if len(removed) > 0 {
 		f.log.Info("stale files removed", "profile", string(p.Name()), "files", strings.Join(removed, " "))
 	}
-}
-
-// observeProfile reads what boot needs to know of a profile. The error is about
-// files that make no sense and were set aside.
-func observeProfile(home *store.Home, e store.Entry) (reconcile.Profile, error) {
-	p, err := home.Profile(e.Name)
-	if err != nil {
-		return notOpened(e, err), nil
-	}
-	defer p.Close()
-	return observeOpen(p, e)
-}
-
-// notOpened is a profile of which nothing can be known.
-func notOpened(e store.Entry, err error) reconcile.Profile {
-	return reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID), IntentFile: reconcile.Unreadable, FileProblem: err.Error()}
-}
-
-// observeOpen is observeProfile of one that is open.
-func observeOpen(p *store.Profile, e store.Entry) (reconcile.Profile, error) {
-	out := reconcile.Profile{Name: e.Name, ID: reconcile.ID(e.ID)}
-	var senseless []error
-	note := func(state store.FileState, err error) reconcile.FileState {
-		switch state {
-		case store.Valid:
-			return reconcile.Valid
-		case store.Corrupt:
-			senseless = append(senseless, err)
-			return reconcile.Corrupt
-		case store.Unreadable:
-			out.FileProblem = cmp.Or(out.FileProblem, err.Error())
-			return reconcile.Unreadable
-		case store.Absent:
-		}
-		return reconcile.Absent
-	}
-	var state store.FileState
-	var err error
-	out.Intent, state, err = p.Intent()
-	out.IntentFile = note(state, err)
-	intentErr := err
-	out.Last, state, err = p.Supervision()
-	out.LastFile = note(state, err)
-	legacy, state, err := p.Legacy()
-	out.LegacyFile = note(state, err)
-	out.Legacy = reconcile.Legacy{Desired: legacy.DesiredState, Observed: legacy.GatewayState}
-	if out.IntentFile == reconcile.Corrupt && out.FileProblem == "" {
-		out.FileProblem = intentErr.Error()
-	}
-	return out, errors.Join(senseless...)
 }

@@ -2,12 +2,10 @@ package supervisor
 
 import (
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
 
 	"hermes/internal/config"
-	"hermes/internal/fault"
 	"hermes/internal/port"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
@@ -157,12 +155,6 @@ func (f *Fleet) portFor(name profile.Name, g config.Gateway, dotenv map[string]s
 	return f.ports.of(name), nil
 }
 
-// noPort refuses a gateway that has to serve and has no port.
-func (f *Fleet) noPort(name profile.Name) error {
-	return fault.New(fault.PortTaken, "cannot start %s: no port in [%d, %d) is left for it", name.Slot(), port.First, port.First+port.Count).
-		WithHint("set gateway.port in %s", filepath.Join(f.home.ProfilePath(name), "config.yaml"))
-}
-
 // portOwner is another profile whose gateway is up on the port.
 func (f *Fleet) portOwner(name profile.Name, number int) (profile.Name, bool) {
 	f.mu.Lock()
@@ -174,9 +166,4 @@ func (f *Fleet) portOwner(name profile.Name, number int) (profile.Name, bool) {
 		}
 	}
 	return "", false
-}
-
-func portTaken(number int, owner string, name profile.Name) error {
-	return fault.New(fault.PortTaken, "cannot start %s: port %d is taken: %s", name.Slot(), number, owner).
-		WithHint("set gateway.port of profile '%s' to another one, or stop what has it", name)
 }

@@ -2,17 +2,12 @@ package supervisor
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"hermes/internal/lifecycle"
-	"hermes/internal/process"
 	"hermes/internal/profile"
 )
 
@@ -79,22 +74,4 @@ func probeHost(host string) string {
 		return "127.0.0.1"
 	}
 	return host
-}
-
-// checkPort refuses a start whose port something else listens on, and names
-// what it is.
-func (f *Fleet) checkPort(name profile.Name, host string, port int) error {
-	if owner, ok := f.portOwner(name, port); ok {
-		return portTaken(port, fmt.Sprintf("profile '%s' has it and is running", owner), name)
-	}
-	ctx, cancel := context.WithTimeout(f.leave, probeTimeout) // a host is looked up
-	defer cancel()
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	switch {
-	case err == nil:
-		return l.Close()
-	case errors.Is(err, unix.EADDRINUSE):
-		return portTaken(port, process.Listener(port), name)
-	}
-	return nil // the gateway itself says it better
 }

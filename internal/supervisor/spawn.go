@@ -12,9 +12,9 @@ import (
 	"hermes/internal/config"
 	"hermes/internal/engine"
 	"hermes/internal/fault"
-	"hermes/internal/launch"
 	"hermes/internal/lifecycle"
 	"hermes/internal/profile"
+	"hermes/internal/recipe"
 	"hermes/internal/reconcile"
 	"hermes/internal/store"
 	"hermes/internal/stray"
@@ -220,58 +220,28 @@ func (f *Fleet) prepare(name profile.Name, r *run) (engine.Spec, setup, error) {
 
 // specify reads a profile and says how to run it.
 func (f *Fleet) specify(p *store.Profile, r *run) (engine.Spec, setup, error) {
-	name := p.Name()
-	file, err := f.configs.of(p)
-	if err != nil {
-		return engine.Spec{}, setup{}, err
-	}
-	dotenv, err := p.Dotenv()
-	if err != nil {
-		return engine.Spec{}, setup{}, err
-	}
-	if as := f.options.Credential; as != nil {
-		if err := p.CheckReadable(as.UID, as.GID); err != nil {
-			return engine.Spec{}, setup{}, err
-		}
-	}
-	port, err := f.portFor(name, file.Gateway, dotenv)
-	if err != nil {
-		return engine.Spec{}, setup{}, err
-	}
 	slotName := r.Slot
-	cmd, err := launch.Build(launch.Input{
-		Profile: name, Dir: p.Path(),
-		Environ: f.options.Environ, Dotenv: dotenv, Env: file.Gateway.Env,
-		Command: file.Gateway.Command, FleetCommand: f.options.Settings.GatewayCommand,
-		Self: f.options.Self, Port: port,
+	in := recipe.Input{
+		Settings: f.options.Settings, Environ: f.options.Environ, Self: f.options.Self,
 		UserName: f.options.UserName, UserHome: f.options.UserHome,
 		Notify: f.notifyPath(slotName), SlotID: stray.Mark{Slot: slotName, Generation: r.Generation, Lineage: f.options.Lineage}.String(),
-	})
+		Config: f.configs.of, Port: f.portFor, PortOwner: f.portOwner,
+	}
+	if as := f.options.Credential; as != nil {
+		in.As = &recipe.Owner{UID: as.UID, GID: as.GID}
+	}
+	how, err := recipe.Of(f.leave, p, in)
 	if err != nil {
 		return engine.Spec{}, setup{}, err
-	}
-	su := f.setupOf(file.Gateway, cmd.BuiltIn)
-	su.port = port
-	if port == 0 && (cmd.BuiltIn || su.ready.Kind == config.ReadyHTTP) {
-		return engine.Spec{}, setup{}, f.noPort(name)
-	}
-	replaces, err := clearForeground(p, cmd.BuiltIn)
-	if err != nil {
-		return engine.Spec{}, setup{}, err
-	}
-	if !replaces && (cmd.BuiltIn || file.Gateway.Port != 0 || su.ready.Kind == config.ReadyHTTP) {
-		if err := f.checkPort(name, file.Gateway.Host, port); err != nil {
-			return engine.Spec{}, setup{}, err
-		}
 	}
 	return engine.Spec{
 		Slot: slotName, Generation: r.Generation,
-		Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
+		Path: how.Path, Argv: how.Argv, Env: how.Env, Dir: how.Dir,
 		Credential: f.options.Credential,
-		Plan:       engine.Plan{Signal: stopSignal, Grace: su.stopTimeout},
+		Plan:       engine.Plan{Signal: stopSignal, Grace: how.StopTimeout},
 		Notify:     f.notifyPath(slotName),
 		Lock:       f.lockPath(slotName),
-	}, su, nil
+	}, setupOf(how.Setup), nil
 }
 
 // defaults is the setup of a gateway whose configuration is not read yet.
@@ -279,9 +249,12 @@ func (f *Fleet) defaults() setup { return f.setupOf(config.DefaultGateway(), fal
 
 // setupOf fills what the configuration leaves open.
 func (f *Fleet) setupOf(g config.Gateway, builtIn bool) setup {
+	return setupOf(recipe.SetupOf(g, builtIn, f.options.Settings))
+}
+
+func setupOf(s recipe.Setup) setup {
 	return setup{
-		restart: g.Restart, ready: g.Ready.Or(builtIn), host: g.Host, logs: g.Logs,
-		startTimeout: g.StartTimeout,
-		stopTimeout:  cmp.Or(g.StopTimeout, f.options.Settings.StopTimeout),
+		restart: s.Restart, ready: s.Ready, host: s.Host, logs: s.Logs,
+		startTimeout: s.StartTimeout, stopTimeout: s.StopTimeout, port: s.Port,
 	}
 }
