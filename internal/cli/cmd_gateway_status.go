@@ -46,24 +46,11 @@ func newGatewayStatusCmd(e *env) *cobra.Command {
 }
 
 func (e *env) statusOfAll(ctx context.Context, at place, asJSON bool) error {
-	var well bool
-	if asJSON {
-		var err error
-		if well, err = e.fleetJSON(ctx, at); err != nil {
-			return err
-		}
-	} else {
-		fleet, err := e.fleet(ctx, at)
-		if err != nil {
-			return err
-		}
-		e.fleetTable(fleet)
-		well = fleet.Down() == 0
-	}
-	if !well {
+	well, err := e.showFleet(ctx, at, asJSON, e.fleetTable)
+	if err == nil && !well {
 		return &exitError{fault.ExitNotRunning}
 	}
-	return nil
+	return err
 }
 
 func (e *env) statusOfOne(ctx context.Context, at place, name profile.Name, asJSON bool) error {
@@ -165,28 +152,5 @@ func (e *env) intent(g api.Gateway) string {
 }
 
 func newGatewayListCmd(e *env) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the gateways",
-		Args:  takes(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			at, err := e.place()
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				_, err := e.fleetJSON(cmd.Context(), at)
-				return err
-			}
-			fleet, err := e.fleet(cmd.Context(), at)
-			if err != nil {
-				return err
-			}
-			e.fleetTable(fleet)
-			return nil
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
+	return newFleetCmd(e, "list", "List the gateways", e.fleetTable)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"time"
@@ -12,39 +13,55 @@ import (
 )
 
 func newStatusCmd(e *env) *cobra.Command {
+	return newFleetCmd(e, "status", "Show who supervises this home, and every gateway", e.fleetPage)
+}
+
+// newFleetCmd is a command that shows the whole fleet, as JSON or by show.
+func newFleetCmd(e *env, use, short string, show func(api.Fleet)) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show who supervises this home, and every gateway",
+		Use:   use,
+		Short: short,
 		Args:  takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at, err := e.place()
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				_, err := e.fleetJSON(cmd.Context(), at)
-				return err
-			}
-			fleet, err := e.fleet(cmd.Context(), at)
-			if err != nil {
-				return err
-			}
-			e.fleetHead(fleet)
-			e.printf("\n")
-			e.fleetTable(fleet)
-			e.dashboardHint(fleet)
-			for _, n := range fleet.Notices {
-				e.note("! %s\n", lines(n.Message))
-				if n.Hint != "" {
-					e.note("hint: %s\n", e.address(n.Hint))
-				}
-			}
-			return nil
+			_, err = e.showFleet(cmd.Context(), at, asJSON, show)
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// showFleet shows every gateway, as JSON or by show, and says whether all is
+// well: whether every gateway that is meant to run runs.
+func (e *env) showFleet(ctx context.Context, at place, asJSON bool, show func(api.Fleet)) (well bool, err error) {
+	if asJSON {
+		return e.fleetJSON(ctx, at)
+	}
+	fleet, err := e.fleet(ctx, at)
+	if err != nil {
+		return false, err
+	}
+	show(fleet)
+	return fleet.Down() == 0, nil
+}
+
+// fleetPage is who supervises what, every gateway, and what there is to know.
+func (e *env) fleetPage(fleet api.Fleet) {
+	e.fleetHead(fleet)
+	e.printf("\n")
+	e.fleetTable(fleet)
+	e.dashboardHint(fleet)
+	for _, n := range fleet.Notices {
+		e.note("! %s\n", lines(n.Message))
+		if n.Hint != "" {
+			e.note("hint: %s\n", e.address(n.Hint))
+		}
+	}
 }
 
 // fleetHead says who supervises what.
