@@ -23,6 +23,7 @@ type Event struct {
 	// that comes with a change of state has no event of its own.
 	Health string `json:"health,omitempty"`
 	// Cause is a sentence: why it happened, with the reason where there is one.
+	// An intent has one only where By does not say it all.
 	Cause string `json:"cause,omitempty"`
 	By    string `json:"by,omitempty"` // who set an intent
 	// Generation counts the intents of a gateway. Who asks for what is wanted

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -224,8 +225,10 @@ func eventWords(e *api.Event) string {
 			return fmt.Sprintf("%s (health %s, pid %d)", change, e.Health, e.PID)
 		}
 		return fmt.Sprintf("%s (health %s)", change, e.Health)
-	case api.EventIntent, api.EventHealth:
-		return e.Kind + " " + change
+	case api.EventIntent:
+		return strings.TrimSuffix("intent "+change+" by "+e.By, " by ")
+	case api.EventHealth:
+		return "health " + change
 	case api.EventEngine:
 		return fmt.Sprintf("%s (pid %d)", e.To, e.PID)
 	case api.EventSlot:

@@ -17,7 +17,7 @@ func boot(n int) [][]api.Event {
 		all = append(all,
 			[]api.Event{{Kind: api.EventSlot, Profile: p, Slot: slot, To: api.SlotAdded, Cause: "its profile was found"}},
 			[]api.Event{
-				{Kind: api.EventIntent, Profile: p, Slot: slot, To: "running", By: "migration", Generation: 1, Cause: "wanted running by migration"},
+				{Kind: api.EventIntent, Profile: p, Slot: slot, To: "running", By: "migration", Generation: 1},
 				{Kind: api.EventState, Profile: p, Slot: slot, From: "stopped", To: "starting", Health: "unready", Cause: "it is wanted running"},
 			},
 			[]api.Event{{Kind: api.EventState, Profile: p, Slot: slot, From: "starting", To: "running", Health: "unknown", PID: 4242, Cause: "it was executed, and is not asked whether it is ready"}})

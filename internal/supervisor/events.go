@@ -127,16 +127,18 @@ const noEvent lifecycle.Event = 255
 // without one, has set.
 const lateAfter = time.Second
 
+// intentEvent tells what is wanted now. By whom is a field of its own; the cause
+// is what there is to add to it.
 func (s *slot) intentEvent() api.Event {
 	i := &s.intent
 	e := api.Event{
 		Kind: api.EventIntent, Profile: s.story.Profile, Slot: s.story.Slot, From: s.story.Intent, To: string(i.Intent),
-		By: i.ChangedBy, Generation: i.Generation, Cause: "wanted " + string(i.Intent) + " by " + i.ChangedBy,
+		By: i.ChangedBy, Generation: i.Generation,
 	}
 	if i.Intent == "" {
 		e.Cause = "its intent is no longer on record"
 	} else if time.Since(i.ChangedAt) > lateAfter {
-		e.Cause += " since " + i.ChangedAt.UTC().Format(time.RFC3339)
+		e.Cause = "wanted so since " + i.ChangedAt.UTC().Format(time.RFC3339)
 	}
 	return e
 }

@@ -77,7 +77,11 @@ func (r *rig) tells(after uint64, want ...string) {
 	told := r.told(after)
 	slices.SortStableFunc(told, func(a, b api.Event) int { return strings.Compare(a.Profile, b.Profile) })
 	for _, e := range told {
-		got = append(got, fmt.Sprintf("%s %s %s>%s %s: %s", e.Profile, e.Kind, e.From, e.To, e.Health, e.Cause))
+		by := ""
+		if e.By != "" {
+			by = " by " + e.By
+		}
+		got = append(got, fmt.Sprintf("%s %s %s>%s%s %s: %s", e.Profile, e.Kind, e.From, e.To, by, e.Health, e.Cause))
 	}
 	if !slices.EqualFunc(got, want, func(got, want string) bool { return strings.HasPrefix(got, want) }) {
 		r.t.Errorf("told:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -130,7 +134,7 @@ func TestEventsOfALife(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		r.profile("anna")
 		r.boot()
-		r.tells(0, "anna slot >added : its profile was found", "anna intent >stopped : wanted stopped by ")
+		r.tells(0, "anna slot >added : its profile was found", "anna intent >stopped by migration : ")
 		step := func(do func(), want ...string) {
 			t.Helper()
 			after := r.events.Last()
@@ -139,7 +143,7 @@ func TestEventsOfALife(t *testing.T) {
 			r.tells(after, want...)
 		}
 		const executed = "anna state starting>running unknown: it was executed"
-		step(func() { r.must(startIt, "anna") }, "anna intent stopped>running : wanted running by tester",
+		step(func() { r.must(startIt, "anna") }, "anna intent stopped>running by tester : ",
 			"anna state stopped>starting unready: it is wanted running", executed)
 		step(func() { r.end("anna", 1) }, "anna state running>backoff unknown: exit 1")
 		told := r.told(0)
@@ -150,17 +154,17 @@ func TestEventsOfALife(t *testing.T) {
 		step(func() { r.end("anna", 75) }, "anna state running>starting unready: it ended by itself (exit 75", executed)
 		step(func() { r.end("anna", 78) }, "anna state running>parked unknown: exit 78 (configuration)")
 		step(func() { r.must(startIt, "anna") }, // a wish of its own: it ends the parking
-			"anna intent running>running : wanted running by tester", "anna state parked>starting unready: it is wanted running", executed)
+			"anna intent running>running by tester : ", "anna state parked>starting unready: it is wanted running", executed)
 		step(func() { r.must(startIt, "anna") }) // which is what it is
 		r.fake.Script(slotOf("anna"), enginetest.Program{Linger: time.Second})
 		step(func() { r.must(restartIt, "anna") },
 			"anna state running>stopping draining: a restart was asked for",
 			"anna state stopping>stopped unknown: it stopped as asked (", "anna state stopped>starting unready: it is wanted running", executed)
 		step(func() { r.must(stopIt, "anna") },
-			"anna intent running>stopped : wanted stopped by tester", "anna state running>stopping draining: it is wanted stopped",
+			"anna intent running>stopped by tester : ", "anna state running>stopping draining: it is wanted stopped",
 			"anna state stopping>stopped unknown: it stopped as asked (")
 		r.fake.Script(slotOf("anna"), enginetest.Program{Fail: &engine.SpawnError{Path: "/x", Stage: "exec", Errno: unix.ENOENT}})
-		step(func() { _ = r.do(startIt, "anna") }, "anna intent stopped>running : wanted running by tester",
+		step(func() { _ = r.do(startIt, "anna") }, "anna intent stopped>running by tester : ",
 			"anna state stopped>starting unready: it is wanted running", "anna state starting>backoff unknown: cannot exec /x")
 		step(func() { r.fleet.Shutdown(t.Context()) })
 	})
@@ -187,7 +191,7 @@ func TestEventsOfSlots(t *testing.T) {
 		if _, err := r.fleet.Create(t.Context(), "anna", "tester"); err != nil {
 			t.Fatal(err)
 		}
-		r.tells(after, "anna slot >added", "anna intent >stopped : wanted stopped by tester")
+		r.tells(after, "anna slot >added", "anna intent >stopped by tester : ")
 		after = r.events.Last()
 		if _, err := r.fleet.Rename(t.Context(), "anna", "berta", "tester"); err != nil {
 			t.Fatal(err)
@@ -217,11 +221,12 @@ func TestEventsAcrossEngines(t *testing.T) {
 		if err := os.RemoveAll(r.path("clara")); err != nil {
 			t.Fatal(err)
 		}
+		r.pass(2 * time.Second)
 		r.comeBack()
 		r.tells(after,
 			"berta state running>backoff unknown: SIGKILL",
 			"clara slot >removed : its profile has gone",
-			"dora intent stopped>stopped : wanted stopped by test")
+			"dora intent stopped>stopped by test : wanted so since 2")
 		engine := r.events.Page(event.Query{After: after, Limit: 1}).Events[0]
 		if engine.Kind != api.EventEngine || engine.To != api.EngineReturned || engine.PID != os.Getpid() {
 			t.Errorf("%+v", engine)
