@@ -189,3 +189,6 @@ func ports(home *store.Home, settings config.Settings) map[profile.Name]int {
 func logDir(home string, name profile.Name) string {
 	return filepath.Join(home, "logs", "gateways", string(name))
 }
+
+// dashboardLogDir is where the supervised dashboard's output is kept.
+func dashboardLogDir(home string) string { return filepath.Join(home, "logs", profile.DashboardSlot) }

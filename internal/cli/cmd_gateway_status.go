@@ -60,7 +60,11 @@ func (e *env) statusOfOne(ctx context.Context, at place, name profile.Name, asJS
 	}
 	i := slices.IndexFunc(fleet.Gateways, func(g api.Gateway) bool { return g.Profile == string(name) })
 	if i < 0 {
-		e.render(fault.NotRegistered(string(name)))
+		missing := fault.NotRegistered(string(name))
+		if string(name) == profile.DashboardSlot && fleet.Dashboard != nil {
+			missing = fault.DashboardIsNoGateway()
+		}
+		e.render(missing)
 		return &exitError{fault.ExitNoGateway}
 	}
 	g := fleet.Gateways[i]

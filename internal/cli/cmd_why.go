@@ -9,16 +9,18 @@ import (
 	"hermes/api"
 	"hermes/client"
 	"hermes/internal/amount"
+	"hermes/internal/fault"
+	"hermes/internal/logfile"
 	"hermes/internal/profile"
 )
 
 func newWhyCmd(e *env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "why [PROFILE]",
+		Use:   "why [PROFILE | dashboard]",
 		Short: "Explain why a gateway is as it is, and what happens next",
 		Long: "Explain a gateway: who wants it running or stopped and since when, how its last runs ended,\n" +
-			"what it said last, and what happens next.",
+			"what it said last, and what happens next. Where no profile is called dashboard, that is the supervised dashboard.",
 		Args: takes(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := e.place()
@@ -47,12 +49,69 @@ func newWhyCmd(e *env) *cobra.Command {
 func (e *env) why(ctx context.Context, at place, name profile.Name) (api.Why, error) {
 	c, err := client.Find(at.home)
 	if err == nil {
-		return c.Why(ctx, string(name))
+		why, err := c.Why(ctx, string(name))
+		if meansDashboard(name, err) {
+			return whyDashboard(ctx, c, at)
+		}
+		return why, err
 	}
 	if !client.IsNoSupervisor(err) {
 		return api.Why{}, err
 	}
-	return e.aloneWhy(at, name)
+	why, aloneErr := e.aloneWhy(at, name)
+	if meansDashboard(name, aloneErr) {
+		return api.Why{}, err // only a supervisor has one
+	}
+	return why, aloneErr
+}
+
+// meansDashboard says whether a name that is no profile's, by err, is the
+// dashboard's.
+func meansDashboard(name profile.Name, err error) bool {
+	return string(name) == profile.DashboardSlot && codeOf(err) == fault.GatewayNotRegistered
+}
+
+// whyDashboard explains the supervised dashboard in the words for a gateway.
+func whyDashboard(ctx context.Context, c *client.Client, at place) (api.Why, error) {
+	fleet, err := c.Fleet(ctx)
+	if err != nil {
+		return api.Why{}, err
+	}
+	d := fleet.Dashboard
+	if d == nil {
+		return api.Why{}, fault.NoDashboard()
+	}
+	why := api.Why{
+		Gateway: api.Gateway{
+			Slot: d.Slot, Intent: string(profile.Running), IntentBy: "HERMES_DASHBOARD", State: d.State, Health: d.Health, PID: d.PID, Since: d.Since,
+			Restarts: d.Restarts, NextRetryAt: d.NextRetryAt, Reason: d.Reason, Hint: d.Hint, LastExit: d.LastExit, MemoryBytes: d.MemoryBytes,
+		},
+		Exits: []api.Exit{}, Log: []string{}, Hint: d.Hint,
+	}
+	if d.LastExit != nil {
+		why.Exits = append(why.Exits, *d.LastExit)
+	}
+	if log, err := logfile.Tail(dashboardLogDir(at.home), whyLines); err == nil {
+		why.Log = append(why.Log, log...)
+	}
+	why.Next = dashboardNext(d)
+	return why, nil
+}
+
+// dashboardNext says what follows.
+func dashboardNext(d *api.Dashboard) string {
+	switch profile.State(d.State) {
+	case profile.StateRunning:
+		return "nothing: it runs as wanted, at " + d.URL
+	case profile.StateStarting:
+		return "it is starting"
+	case profile.StateStopping:
+		return "it is about to be down"
+	case profile.StateBackoff:
+		return "it failed and is started again by itself"
+	default: // stopped, parked
+		return "nothing until what is wrong is corrected and it is restarted"
+	}
 }
 
 // explanation prints the answer of `why`; what to type is part of it.

@@ -127,3 +127,14 @@ func NotRegistered(name string) *Error {
 	return New(GatewayNotRegistered,
 		"no such gateway '%s': register it with `hermes profile create %s` first, or pass an existing profile name via `-p <name>`", name, name)
 }
+
+// NoDashboard is the error for what needs a supervised dashboard.
+func NoDashboard() *Error {
+	return New(DashboardOff, "the supervisor runs no dashboard: HERMES_DASHBOARD is not set for it").WithHint("hermes dashboard")
+}
+
+// DashboardIsNoGateway is the error for a command to a gateway that names the
+// supervised dashboard.
+func DashboardIsNoGateway() *Error {
+	return New(GatewayNotRegistered, "no such gateway 'dashboard': the dashboard has a slot, but is no gateway").WithHint("hermes why dashboard")
+}

@@ -181,8 +181,7 @@ func (f *Fleet) bySlot(slotName string) *slot {
 func (f *Fleet) RestartDashboard(ctx context.Context, r Request) (api.Dashboard, error) {
 	s := f.dashboardSlot()
 	if s == nil {
-		return api.Dashboard{}, fault.New(fault.DashboardOff, "the supervisor runs no dashboard: HERMES_DASHBOARD is not set for it").
-			WithHint("hermes dashboard")
+		return api.Dashboard{}, fault.NoDashboard()
 	}
 	nothing := order{by: r.By, write: func(profile.Name, profile.IntentRecord) error { return nil }, decided: func() {}}
 	err := f.command(ctx, s, r, nothing, (*slot).restart)

@@ -97,6 +97,22 @@ func TestDashboardIsNoGateway(t *testing.T) {
 	})
 }
 
+// TestDashboardNamedToGateways: a command to a gateway that names it is told
+// what it is, unless a profile is called so or there is no dashboard.
+func TestDashboardNamedToGateways(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		for _, with := range []bool{false, true} {
+			r.options.Dashboard = with
+			r.boot()
+			_, err := r.fleet.Why(t.Context(), dashboardSlot)
+			if fault.CodeOf(err) != fault.GatewayNotRegistered || strings.Contains(err.Error(), "but is no gateway") != with {
+				t.Errorf("with one: %v: %v", with, err)
+			}
+			r.kill()
+		}
+	})
+}
+
 // TestNoDashboard: where the settings want none there is none.
 func TestNoDashboard(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {

@@ -243,6 +243,9 @@ func (f *Fleet) lookup(ctx context.Context, name profile.Name) (*slot, error) {
 	if s := f.get(name); s != nil {
 		return s, nil
 	}
+	if string(name) == profile.DashboardSlot && f.dashboardSlot() != nil {
+		return nil, fault.DashboardIsNoGateway()
+	}
 	return nil, fault.NotRegistered(string(name))
 }
 
