@@ -304,16 +304,45 @@ func TestAppend(t *testing.T) {
 			Exit: &api.Exit{Code: &code, At: at, Strays: []api.Stray{{PID: 7, Name: "x", End: "SIGKILL"}}},
 		},
 	} {
-		var want strings.Builder
-		enc := json.NewEncoder(&want)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(e); err != nil {
+		want, err := plainly(e)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got := string(event.Append(nil, &e)) + "\n"; got != want.String() {
-			t.Errorf("%s, want %s", got, want.String())
+		if got := string(event.Append(nil, &e)) + "\n"; got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
+}
+
+// FuzzAppend: the same of any event.
+func FuzzAppend(f *testing.F) {
+	f.Add(uint64(1), int64(1_700_000_000), "state", "coder", "exit 78", uint64(3), 42, false)
+	f.Add(uint64(0), int64(-1), "", "\x7f\x00\"\\ü", "\u2028 \xff <b>&", uint64(1)<<63, -1, true)
+	f.Fuzz(func(t *testing.T, id uint64, at int64, kind, name, text string, generation uint64, pid int, ended bool) {
+		e := api.Event{
+			ID: id, At: time.Unix(0, at).UTC(), Kind: kind, Profile: name, Slot: "gateway-" + name, From: name, To: text, Health: kind,
+			Cause: text, By: name, Generation: generation, PID: pid,
+		}
+		if ended {
+			e.Exit = &api.Exit{Code: &pid, Signal: kind, Reason: text, At: e.At, Strays: []api.Stray{{PID: pid, Name: name, End: kind}}}
+		}
+		want, err := plainly(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(event.Append(nil, &e)) + "\n"; got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	})
+}
+
+// plainly is a line as encoding/json writes it.
+func plainly(e api.Event) (string, error) {
+	var line strings.Builder
+	enc := json.NewEncoder(&line)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(e)
+	return line.String(), err
 }
 
 // FuzzFile: whatever is in the files, reading them gives ascending ids and the
