@@ -1,5 +1,6 @@
 # hermes from nothing: one static binary, which is the entry point and the
 # command line. `make image` makes build/rootfs.tar and builds this.
+# No USER: root gives gateways another uid, and any --user works.
 FROM scratch
 ADD build/rootfs.tar /
 ENV PATH=/usr/local/bin:/usr/bin:/bin \
