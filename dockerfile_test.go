@@ -128,13 +128,19 @@ func remarks(text string) []string {
 		}
 		last[in.word]++
 	}
+	return append(found, missing(text, last)...)
+}
+
+// missing is what the last stage does not say, by how often it says what.
+func missing(text string, said map[string]int) []string {
+	var found []string
 	for _, word := range []string{"ENTRYPOINT", "HEALTHCHECK"} {
-		if last[word] != 1 {
-			say("%s is said %d times, want once", word, last[word])
+		if said[word] != 1 {
+			found = append(found, fmt.Sprintf("%s is said %d times, want once", word, said[word]))
 		}
 	}
-	if last["USER"] == 0 && !regexp.MustCompile(`(?m)^#.*\bUSER\b`).MatchString(text) {
-		say("no USER, and no comment that says why")
+	if said["USER"] == 0 && !regexp.MustCompile(`(?m)^#.*\bUSER\b`).MatchString(text) {
+		found = append(found, "no USER, and no comment that says why")
 	}
 	return found
 }

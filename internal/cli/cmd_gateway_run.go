@@ -160,6 +160,11 @@ func (r *run) want(ctx context.Context) error {
 // redirect wants the gateway running and says what became of this command. No
 // failure ends the command: the container is more than this gateway, and what
 // is wrong can be mended in it.
+//
+// The price is the exit code: what follows is a wait, so the container's is 0 on
+// a stop asked for from outside and never the gateway's. Supervision means that
+// a gateway may end without taking the container along; who needs to know how it
+// ended, such as a job in CI, says --no-supervise.
 func (r *run) redirect(ctx context.Context) {
 	slot := r.at.profile.Slot()
 	err := r.want(ctx)

@@ -147,6 +147,44 @@ func TestGatewayRunIsRedirected(t *testing.T) {
 	}
 }
 
+// TestContainerOutlivesItsGateway: redirected, the command waits for the
+// supervisor, not for the gateway: that may crash and be parked, and is mended
+// in the container that runs.
+func TestContainerOutlivesItsGateway(t *testing.T) {
+	t.Parallel()
+	d := newDocker(t)
+	d.configure("default", "-exit", "1")
+	d.run(nil, "gateway", "run")
+	is := func(want string) func() error {
+		return func() error {
+			if up := d.docker("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", d.name); up != "true 0" {
+				return fmt.Errorf("the container: running, restarts: %s", up)
+			}
+			g, err := d.of("default")
+			if err == nil && g.State != want {
+				err = fmt.Errorf("it is %s", g.State)
+			}
+			return err
+		}
+	}
+	d.eventually("it has crashed more than once", func() error {
+		if n := len(d.lines("default", "starts")); n < 2 {
+			return fmt.Errorf("%d starts", n)
+		}
+		return is("backoff")()
+	})
+	d.configure("default", "-exit", "78")
+	d.hermes("gateway", "restart")
+	d.eventually("it is parked", is("parked"))
+	d.configure("default")
+	d.must("gateway", "start")
+	d.eventually("it is mended", is("running"))
+	d.docker("stop", d.name)
+	if code := d.exitCode(); code != "0" {
+		t.Errorf("exit code %s\n%s", code, d.logs())
+	}
+}
+
 // TestNoSupervise: by the flag and by the variable, the gateway is the main
 // program, its exit code the container's, and its slot stays down.
 func TestNoSupervise(t *testing.T) {
