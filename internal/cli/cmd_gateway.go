@@ -23,6 +23,8 @@ func newGatewayCmd(e *env) *cobra.Command {
 		newGatewayStatusCmd(e),
 		newGatewayListCmd(e),
 		newGatewayLogsCmd(e),
+		newGatewayInstallCmd(e),
+		newGatewayUninstallCmd(e),
 	)
 }
 

@@ -30,6 +30,7 @@ func newRootCmd(e *env) *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetIn(e.in)
 	root.SetOut(e.out)
 	root.SetErr(e.err)
@@ -44,6 +45,7 @@ func newRootCmd(e *env) *cobra.Command {
 		newInitCmd(e),
 		newEngineCmd(e),
 		newKeeperCmd(e),
+		newSetupCmd(e),
 		newProfileCmd(e),
 		newGatewayCmd(e),
 		newStatusCmd(e),
@@ -53,9 +55,11 @@ func newRootCmd(e *env) *cobra.Command {
 		newBootCmd(e),
 		newDoctorCmd(e),
 		newDashboardCmd(e),
+		newCompletionCmd(e),
 		newVersionCmd(e),
 	)
 	root.InitDefaultHelpCmd()
+	e.completeArguments(root)
 	return root
 }
 

@@ -69,6 +69,18 @@ func (m Model) Check() error {
 	return p.fault("")
 }
 
+// ModelOf is what a config.yaml that [ParseFile] takes says under `model:`, also
+// where `gateway.command` leaves nobody to read it. Mistakes are left out.
+func ModelOf(data []byte) (m Model) {
+	r := reader{}
+	if root := r.parse(data); root != nil {
+		if section := r.section(root, "model"); section != nil {
+			r.model(section, &m)
+		}
+	}
+	return m
+}
+
 // modelEdit is one change of a file's section model.
 type modelEdit struct {
 	path    string

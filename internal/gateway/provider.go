@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"hermes/internal/config"
@@ -41,6 +42,24 @@ func endpoints() map[string]endpoint {
 		"openai":     {"https://api.openai.com/v1", "OPENAI_API_KEY", true},
 		"openrouter": {"https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", true},
 	}
+}
+
+// Known is a provider that needs no model.base_url.
+type Known struct {
+	Name string
+	// KeyVariable is the variable that holds its key unless model.api_key_env
+	// names another one; "" for the one that asks nobody and needs no key.
+	KeyVariable string
+}
+
+// Providers are the providers that need no model.base_url, by name.
+func Providers() []Known {
+	all := []Known{{Name: providerEcho}}
+	for name, e := range endpoints() {
+		all = append(all, Known{Name: name, KeyVariable: e.keyVariable})
+	}
+	slices.SortFunc(all, func(a, b Known) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 // endpointOf is what model: says. A server of one's own may need no key; one
