@@ -80,16 +80,7 @@ func isSupervised(at place) (bool, error) {
 	if client.IsNoSupervisor(err) {
 		return false, nil
 	}
-	return err == nil || codeOf(err) == fault.NoAnswer, dropSilence(err)
-}
-
-// dropSilence is err unless it says that a supervisor does not answer: it is
-// one all the same.
-func dropSilence(err error) error {
-	if codeOf(err) == fault.NoAnswer {
-		return nil
-	}
-	return err
+	return err == nil, err
 }
 
 const unitPath = "/etc/systemd/system/hermes.service"

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"os"
 	"strings"
@@ -253,11 +252,7 @@ func (s *setup) next(ctx context.Context) string {
 	}
 	verb := "start"
 	if err == nil {
-		var known bool
-		known, verb = s.nextVerb(ctx, c)
-		if !known {
-			err = errors.New("no answer")
-		}
+		verb, err = s.nextVerb(ctx, c)
 	}
 	command := s.command(name) + " gateway " + verb
 	if holder, status, _ := lease.Read(s.at.home); err != nil && status == lease.Held && holder.Container != "" && !sameContainer(holder) {
@@ -270,16 +265,16 @@ func (s *setup) next(ctx context.Context) string {
 	return command
 }
 
-// nextVerb is what a supervisor is to do; known is false if it does not answer.
-func (s *setup) nextVerb(ctx context.Context, c *client.Client) (known bool, verb string) {
+// nextVerb is what a supervisor is to do; the error says that it cannot be asked.
+func (s *setup) nextVerb(ctx context.Context, c *client.Client) (string, error) {
 	g, err := c.Gateway(ctx, string(s.at.profile))
 	switch {
 	case err == nil && occupied(g):
-		return true, "restart"
+		return "restart", nil
 	case err == nil || codeOf(err) == fault.GatewayNotRegistered:
-		return true, "start" // one without a slot gets it, and starts
+		return "start", nil // one without a slot gets it, and starts
 	}
-	return false, "restart"
+	return "restart", err
 }
 
 // nextAlone is next where nothing supervises.
