@@ -42,6 +42,7 @@ func ranks() map[string]int {
 		"internal/holder":            2,
 		"internal/keeper":            2,
 		"internal/launch":            3,
+		"internal/s6":                3,
 		"internal/store":             3,
 		"internal/engine/native":     3,
 		"internal/census":            4,

@@ -35,6 +35,7 @@ const (
 	Unreadable           Code = "unreadable"        // a file the gateway needs cannot be read
 	ProgramNotFound      Code = "program_not_found" // init: neither a hermes command nor a program
 	DashboardOff         Code = "dashboard_off"     // the supervisor runs no dashboard
+	S6CommandFailed      Code = "s6_command_failed" // a tool of s6 was run and failed
 	Shutdown             Code = "shutting_down"
 	Internal             Code = "internal"
 )
@@ -112,6 +113,8 @@ func (c Code) HTTPStatus() int {
 		return http.StatusConflict
 	case SupervisorDenied:
 		return http.StatusForbidden
+	case S6CommandFailed:
+		return http.StatusBadGateway
 	case GatewayTimeout:
 		return http.StatusGatewayTimeout
 	case Shutdown, NoSupervisor, NoAnswer:
