@@ -8,7 +8,7 @@
 // [Scandir.Lay] puts slots into it meanwhile, and under a running s6-svscan
 // [Scandir.Register], [Scandir.Unregister], [Scandir.List], [Scandir.State],
 // [Scandir.Start], [Scandir.Stop] and [Scandir.Restart] do what their names say.
-// [FindCopies] finds the processes of a slot that are not the run s6 knows of.
+// [Scandir.FindCopies] finds the processes of a slot that are not the run s6 knows of.
 // docs/s6.md has the contract in words.
 //
 // What s6 does is learned from the files it writes, above all the status file

@@ -1,6 +1,7 @@
 package s6
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -53,32 +54,56 @@ func (d Scandir) Prepare(a Access) error {
 	if err := errors.Join(t.chown(t.fd), unix.Fchmod(t.fd, modeDir)); err != nil {
 		return d.cannot("prepare", d.Dir, err)
 	}
-	return d.sweep()
+	return d.sweepNew()
 }
 
-// leftover is how old a directory that is no slot has to be to be nobody's work
-// in progress.
+// leftover is how old a registration under way has to be to be nobody's.
 const leftover = time.Minute
 
-// sweep removes what was being registered or unregistered when it was
-// interrupted.
-func (d Scandir) sweep() error {
+// sweepNew removes the directories of registrations that were interrupted.
+func (d Scandir) sweepNew() error {
+	return d.eachHidden(stagingMark, func(_, name string) error {
+		if st, err := os.Lstat(d.path(name)); err != nil || time.Since(st.ModTime()) < leftover {
+			return nil
+		}
+		return d.remove(name)
+	})
+}
+
+// Sweep ends what an interrupted command has left: registrations are taken back
+// and unregistrations done to their end. It waits for those that others are at.
+func (d Scandir) Sweep(ctx context.Context) error {
+	ctx, cancel := deadline(ctx, registerTime)
+	defer cancel()
+	return errors.Join(d.sweepNew(), d.finishRemovals(ctx, ""))
+}
+
+// finishRemovals finishes the unregistrations of a slot that are under way, ""
+// is all: their s6-supervise may live, and a gateway under it.
+func (d Scandir) finishRemovals(ctx context.Context, only string) error {
+	return d.eachHidden(removedMark, func(slot, name string) error {
+		if only != "" && slot != only {
+			return nil
+		}
+		if pid, err := supervisor(d.path(name)); err != nil || pid != 0 {
+			_ = d.rescan(ctx, slot, "unregister", "-an") // what it could not tell is waited for in vain
+		}
+		return d.bury(ctx, slot, name)
+	})
+}
+
+// eachHidden calls f with the slot and the name of every directory that was put
+// aside.
+func (d Scandir) eachHidden(mark string, f func(slot, name string) error) error {
 	entries, err := os.ReadDir(d.Dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		name := e.Name()
-		if !strings.HasPrefix(name, ".") || !strings.Contains(name, stagingMark) && !strings.Contains(name, removedMark) {
-			continue
-		}
-		st, err := e.Info()
-		if err != nil || time.Since(st.ModTime()) < leftover {
-			continue
-		}
-		if pid, err := supervisor(d.path(name)); err == nil && pid == 0 {
-			errs = append(errs, d.remove(name))
+		slot, id, ok := strings.Cut(e.Name(), mark)
+		if rest, dot := strings.CutPrefix(slot, "."); ok && dot && id != "" && checkSlot(rest) == nil {
+			errs = append(errs, f(rest, e.Name()))
 		}
 	}
 	return errors.Join(errs...)

@@ -58,7 +58,7 @@ func (d Scandir) Lay(s Spec) error {
 }
 
 // Marks in the names of directories that are no slots yet, or no more. What is
-// left of them after a crash is for [Scandir.Prepare] to remove.
+// left of them after a crash is for [Scandir.Sweep].
 const (
 	stagingMark = ".new."
 	removedMark = ".old."
@@ -70,6 +70,9 @@ const (
 func (d Scandir) Register(ctx context.Context, s Spec) error {
 	ctx, cancel := deadline(ctx, registerTime)
 	defer cancel()
+	if err := d.finishRemovals(ctx, s.Slot); err != nil {
+		return d.cannot("register", s.Slot, err)
+	}
 	if err := d.Lay(s); err != nil {
 		return err
 	}

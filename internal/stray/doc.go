@@ -14,6 +14,9 @@
 // Sweep is done by a short-lived process of the runs' uid: `hermes strays`,
 // which is [Main]. It is asked with a [Request] and answers with [Report]s.
 //
+// Where no supervisor of ours waits for the runs, [Find] names the processes of a
+// slot, whatever their run, and ends nothing.
+//
 // # Failure
 //
 // A process is signalled by its pidfd, after what proves it was read while the

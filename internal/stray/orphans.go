@@ -20,7 +20,7 @@ type Process struct {
 	Start uint64 `json:"start"` // clock ticks since boot
 	Name  string `json:"name"`  // as the kernel has it, 15 bytes; hostile text
 	UID   uint32 `json:"uid"`
-	Group int    `json:"-"`
+	Group int    `json:"group"`
 }
 
 // Age is how long ago the process was started.

@@ -8,6 +8,9 @@ type Request struct {
 	Targets []Target `json:"targets"`
 	// Orphans are to be named with the marks they carry.
 	Orphans []int `json:"orphans,omitempty"`
+	// Slots are those whose processes a [Find] names. With any, [Main] does that
+	// and ends nothing.
+	Slots []string `json:"slots,omitempty"`
 	// Keeper and Engine are never touched.
 	Keeper int `json:"keeper"`
 	Engine int `json:"engine"`
@@ -36,14 +39,15 @@ const (
 	Alive      = "alive" // not by what was tried
 )
 
-// Report is one line of a Sweep's answer: a stray and how it ended, an orphan
-// and its mark, or that this is all.
+// Report is one line of an answer. Of a Sweep: a stray and how it ended, an
+// orphan and its mark, or that this is all. Of a Find: a process of a slot and
+// its mark, or that this is all.
 type Report struct {
 	Process
 	Slot string `json:"slot,omitempty"` // of a stray
 	End  string `json:"end,omitempty"`
-	// Orphan says that the line is about one of Request.Orphans, Mark is the
-	// value of its variable: "" for none, or if it cannot be read.
+	// Orphan says that the line is about one of Request.Orphans. Mark is the
+	// value of the variable: "" for none, or if it cannot be read.
 	Orphan bool   `json:"orphan,omitempty"`
 	Mark   string `json:"mark,omitempty"`
 	Done   bool   `json:"done,omitempty"`
