@@ -24,7 +24,7 @@ const (
 	// Restart: down and up again. One write, so that the slot comes back also
 	// if who says it ends at once. Down is by -d, so that timeout-kill counts.
 	Restart Action = "restart"
-	// Again: up without a word about later; it cuts the wait after an end short.
+	// again: up without a word about later; it cuts the wait after an end short.
 	again Action = "start again"
 )
 
@@ -37,8 +37,10 @@ func (a Action) option() string {
 		return "-D"
 	case Restart:
 		return "-dU"
+	case again:
+		return "-u"
 	}
-	return "-u"
+	panic("internal error: s6 knows no action " + string(a))
 }
 
 // Deadlines of commands whose context has none, and of what they wait for.
@@ -124,21 +126,29 @@ func (d Scandir) Restart(ctx context.Context, slot string) (State, error) {
 // started is the condition that a run was started after before was read. Where
 // s6-supervise waits its second between two runs it is told not to.
 func (d Scandir) started(before State, fresh bool) condition {
-	alive := before.Up() && before.Supervised()
 	told := false
+	last := before
 	return func(ctx context.Context, s State) (bool, error) {
+		steady := s == last
+		last = s
+		if s.Supervisor != before.Supervisor { // what another one wrote tells nothing of this one
+			before, told = State{Supervisor: s.Supervisor}, false
+			if s.KeptDown { // it has not read the command yet, which removes the file
+				before = s
+			}
+		}
 		changed := s.PID != before.PID || !s.Since.Equal(before.Since)
 		switch {
 		case !s.Supervised():
 			return false, nil
-		case s.Up() && (changed || alive && !fresh && !before.Stopping()):
-			return true, nil
+		case s.Up():
+			return changed || !fresh && !before.Stopping(), nil
 		case !s.Down():
 			return false, nil
 		case !s.WantUp:
-			// Told to be up, it is down for good: finish said so, or another
-			// command. Before s6-supervise has read ours it may look so as well.
-			return changed, nil
+			// It was started and is down for good: finish said so, or another
+			// command. Between the steps of ours it looks so for a moment.
+			return changed && steady, nil
 		case !told:
 			told = true
 			return false, d.Send(ctx, s.Slot, again)

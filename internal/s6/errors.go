@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -78,15 +78,22 @@ func (d Scandir) failed(e *CommandError, control string) error {
 
 // mayCommand says who may write into a FIFO that this process may not.
 func mayCommand(path string) string {
-	who := "root and its group"
-	for p := path; len(p) > 1; p = p[:strings.LastIndexByte(p, '/')] { // the FIFO itself may be out of sight
+	for p := path; len(p) > 1; p = filepath.Dir(p) { // the FIFO itself may be out of sight
 		var st unix.Stat_t
 		if unix.Stat(p, &st) == nil {
-			who = fmt.Sprintf("uid 0, uid %d and group %d", st.Uid, st.Gid)
-			break
+			return fmt.Sprintf("do it as uid 0, as uid %d or in group %d: this is uid %d", st.Uid, st.Gid, os.Geteuid())
 		}
 	}
-	return fmt.Sprintf("it is for %s, and this is uid %d: in a container, docker exec -u 0 <container> hermes …", who, os.Geteuid())
+	return "do it as uid 0"
+}
+
+// mayRegister says who may put slots into a scan directory.
+func mayRegister(dir string) string {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil {
+		return "do it as uid 0"
+	}
+	return fmt.Sprintf("do it as uid 0 or as uid %d: this is uid %d", st.Uid, os.Geteuid())
 }
 
 // denied turns an error about a file of a slot into one for a person, where a
@@ -97,7 +104,7 @@ func (d Scandir) denied(slot string, err error) error {
 		return nil
 	case errors.Is(err, fs.ErrPermission):
 		f := fault.Wrap(fault.SupervisorDenied, err, "cannot look at slot '%s'", slot)
-		return f.WithHint("%s", mayCommand(d.path(slot)+"/"+superviseDir+"/"+controlFile))
+		return f.WithHint("%s", mayCommand(filepath.Join(d.path(slot), superviseDir, controlFile)))
 	}
 	return fmt.Errorf("cannot look at slot '%s': %w", slot, err)
 }

@@ -54,17 +54,20 @@ func (d Scandir) Prepare(a Access) error {
 	if err := errors.Join(t.chown(t.fd), unix.Fchmod(t.fd, modeDir)); err != nil {
 		return d.cannot("prepare", d.Dir, err)
 	}
-	return d.sweepNew()
+	return errors.Join(d.removeDead(stagingMark, 0), d.removeDead(removedMark, 0))
 }
 
 // leftover is how old a registration under way has to be to be nobody's.
 const leftover = time.Minute
 
-// sweepNew removes the directories of registrations that were interrupted.
-func (d Scandir) sweepNew() error {
-	return d.eachHidden(stagingMark, func(_, name string) error {
-		if st, err := os.Lstat(d.path(name)); err != nil || time.Since(st.ModTime()) < leftover {
+// removeDead removes what was put aside, is that old, and is not supervised.
+func (d Scandir) removeDead(mark string, age time.Duration) error {
+	return d.eachHidden(mark, func(_, name string) error {
+		if st, err := os.Lstat(d.path(name)); err == nil && time.Since(st.ModTime()) < age {
 			return nil
+		}
+		if pid, err := supervisor(d.path(name)); err != nil || pid != 0 {
+			return err
 		}
 		return d.remove(name)
 	})
@@ -75,7 +78,7 @@ func (d Scandir) sweepNew() error {
 func (d Scandir) Sweep(ctx context.Context) error {
 	ctx, cancel := deadline(ctx, registerTime)
 	defer cancel()
-	return errors.Join(d.sweepNew(), d.finishRemovals(ctx, ""))
+	return errors.Join(d.removeDead(stagingMark, leftover), d.finishRemovals(ctx, ""))
 }
 
 // finishRemovals finishes the unregistrations of a slot that are under way, ""

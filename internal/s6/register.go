@@ -136,7 +136,7 @@ func (d Scandir) awaitSupervised(ctx context.Context, s Spec) error {
 		if !pace.wait(ctx) {
 			f := fault.New(fault.GatewayTimeout, "cannot register '%s': s6-svscan does not supervise it in time", s.Slot)
 			f.Err = errors.Join(ErrS6, ctx.Err())
-			return f.WithHint("look at the output of s6-svscan: it has a limit of services (-c, since 2.14 -C)")
+			return f.WithHint("look at the output of s6-svscan: it has a limit of services (-c; -C since 2.12, which counts loggers too)")
 		}
 	}
 }
@@ -148,6 +148,9 @@ func (d Scandir) awaitSupervised(ctx context.Context, s Spec) error {
 func (d Scandir) Unregister(ctx context.Context, slot string) error {
 	if err := d.lookFor(slot); err != nil {
 		return err
+	}
+	if err := unix.Access(d.Dir, unix.W_OK); err != nil { // before anything is stopped
+		return d.cannot("unregister", slot, err)
 	}
 	ctx, cancel := deadline(ctx, d.stopAllowance(slot)+registerTime)
 	defer cancel()

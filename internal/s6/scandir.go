@@ -18,7 +18,7 @@ type Scandir struct {
 	Tools Tools
 }
 
-// Slot is the directory of a slot, whether there is one or not.
+// path is the directory of a slot, whether there is one or not.
 func (d Scandir) path(slot string) string { return filepath.Join(d.Dir, slot) }
 
 // State is a slot as it is.

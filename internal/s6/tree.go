@@ -2,7 +2,6 @@ package s6
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -226,13 +225,4 @@ func (d Scandir) layAs(name string, s Spec) error {
 	}
 	defer t.close()
 	return t.dir(name, modeDir, func(t tree) error { return t.fill(s) })
-}
-
-// mayRegister says who may put slots into a scan directory.
-func mayRegister(dir string) string {
-	var st unix.Stat_t
-	if unix.Stat(dir, &st) != nil {
-		return "run it as root"
-	}
-	return fmt.Sprintf("slots are for uid 0 and uid %d to register, and this is uid %d: in a container, docker exec -u 0 <container> hermes …", st.Uid, os.Geteuid())
 }

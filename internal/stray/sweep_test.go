@@ -336,6 +336,48 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
+// TestFind names the processes of a slot, of whatever run, and ends none; what
+// does not let itself be read is told by its uid.
+func TestFind(t *testing.T) {
+	first := start(t, sleeper, syscall.SysProcAttr{}, nil, mark("gateway-anna", 1))
+	second := start(t, sleeper, syscall.SysProcAttr{}, nil, mark("gateway-anna", 2))
+	foreign := start(t, sleeper, syscall.SysProcAttr{}, nil, Variable+"=gateway-anna.1@elsewhere")
+	other := start(t, sleeper, syscall.SysProcAttr{}, nil, mark("gateway-bert", 1))
+	for asked, want := range map[string][]int{
+		lineage(): {first.Process.Pid, second.Process.Pid},
+		"":        {first.Process.Pid, second.Process.Pid, foreign.Process.Pid},
+		"none":    nil,
+	} {
+		var got []int
+		last := Report{}
+		hidden := Find(Request{Slots: []string{"gateway-anna"}, Lineage: asked}, func(r Report) {
+			if last = r; !r.Done {
+				got = append(got, r.PID)
+			}
+			if m, ok := ParseMark(r.Mark); !r.Done && (!ok || r.Slot != "gateway-anna" || m.Slot != r.Slot || r.Group != r.PID) {
+				t.Errorf("%+v", r)
+			}
+		})
+		slices.Sort(want)
+		if !slices.Equal(got, want) || !last.Done {
+			t.Errorf("of lineage %q: %v, want %v; at the end %+v", asked, got, want, last)
+		}
+		if os.Geteuid() != 0 && !slices.Contains(hidden, 0) { // process 1 is root's
+			t.Errorf("hidden are %v", hidden)
+		}
+	}
+	var out, stderr bytes.Buffer
+	request, _ := json.Marshal(Request{Slots: []string{"gateway-bert"}, Lineage: lineage()})
+	if code := Main([]string{string(request)}, &out, &stderr); code != 0 || strings.Count(out.String(), "\n") != 2 || !strings.Contains(out.String(), fmt.Sprintf(`"pid":%d`, other.Process.Pid)) {
+		t.Errorf("%d: %s%s", code, &out, &stderr)
+	}
+	for _, c := range []*child{first, second, foreign, other} {
+		if !c.alive() {
+			t.Errorf("process %d was ended", c.Process.Pid)
+		}
+	}
+}
+
 func TestMainAnswers(t *testing.T) {
 	c := start(t, sleeper, syscall.SysProcAttr{}, nil, mark("gateway-anna", 1))
 	request, err := json.Marshal(Request{Lineage: lineage(), Targets: []Target{{Slot: "gateway-anna", Generation: 1, Grace: time.Minute}}})
