@@ -147,7 +147,18 @@ func (e *modelEdit) whole() (string, bool) {
 		set(section, p)
 	}
 	text, err := yaml.Dump(root, yaml.WithIndent(2), yaml.WithLineWidth(-1))
-	return string(text), err == nil
+	return string(text), err == nil && e.keepsTails(string(text))
+}
+
+// keepsTails says whether whatever looks like a comment behind something is in
+// a text, too: no node has the one behind an opening brace.
+func (e *modelEdit) keepsTails(text string) bool {
+	for line := range strings.Lines(e.text) {
+		if i := strings.Index(line, " #"); i >= 0 && !strings.Contains(text, strings.TrimSpace(line[i:])) {
+			return false
+		}
+	}
+	return true
 }
 
 // set makes a mapping say p.

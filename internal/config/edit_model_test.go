@@ -88,6 +88,8 @@ func TestSetModelErrors(t *testing.T) {
 		{"a password in the address", "", config.Model{Provider: "custom", BaseURL: "http://u:p@h/"}, "model.base_url contains a password"},
 		{"a key in the wrong place", "", config.Model{Provider: "openai", APIKeyEnv: "sk-s3cret"}, "must be the name of a variable in .env"},
 		{"a name that drives a terminal", "", config.Model{Provider: "openai", Name: "a\x1b[2J"}, "model.name has characters"},
+		{"a comment behind a brace", "model: { # why\n  name: x}\n", openai, "without losing"},
+		{"comments around braces", "# a\n\n# b\n{x: 1}\n# c\n", openai, "without losing"},
 		{"an address that stands elsewhere, too", "model:\n  base_url: &u https://h/\nx: *u\n", openai, "without losing"},
 	}
 	for _, tt := range tests {

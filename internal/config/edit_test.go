@@ -76,7 +76,7 @@ func TestSetDotenvErrorsQuoteNoSecret(t *testing.T) {
 }
 
 func asFault(err error, to **fault.Error) bool {
-	f, ok := err.(*fault.Error) //nolint:errorlint // these are returned bare
+	f, ok := err.(*fault.Error)
 	*to = f
 	return ok
 }
