@@ -36,6 +36,8 @@ func longFunctions() map[string]string {
 		"internal/supervisor.TestRunsOutliveTheirSupervisor": cases,
 		"test/e2e.TestDemonstrationInDocker":                 story,
 		"test/e2e.TestHomeOfTheOriginalBootsTwice":           story,
+		"test/e2e.TestSetupInDocker":                         story,
+		"internal/cli.TestSetupAsks":                         story,
 	}
 }
 
