@@ -318,6 +318,7 @@ func TestAppend(t *testing.T) {
 func FuzzAppend(f *testing.F) {
 	f.Add(uint64(1), int64(1_700_000_000), "state", "coder", "exit 78", uint64(3), 42, false)
 	f.Add(uint64(0), int64(-1), "", "\x7f\x00\"\\ü", "\u2028 \xff <b>&", uint64(1)<<63, -1, true)
+	f.Add(uint64(1), int64(0), "a\tb", "\u2028", "\xc3", uint64(0), 0, true)
 	f.Fuzz(func(t *testing.T, id uint64, at int64, kind, name, text string, generation uint64, pid int, ended bool) {
 		e := api.Event{
 			ID: id, At: time.Unix(0, at).UTC(), Kind: kind, Profile: name, Slot: "gateway-" + name, From: name, To: text, Health: kind,
