@@ -70,7 +70,7 @@ func remove(ctx context.Context, dir string, m mutation) error {
 	}
 	pkg, name := m.target()
 	var exact []string
-	for _, part := range strings.Split(name, "/") {
+	for part := range strings.SplitSeq(name, "/") {
 		exact = append(exact, "^"+regexp.QuoteMeta(part)+"$")
 	}
 	got, err := goTest(ctx, dir, pkg, strings.Join(exact, "/"), "-overlay="+overlay)

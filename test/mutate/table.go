@@ -18,7 +18,7 @@ const (
 	restart     = "internal/restart/restart.go"
 	boot        = "internal/supervisor/boot.go"
 	resume      = "internal/supervisor/resume.go"
-	facts       = "internal/supervisor/files.go"
+	facts       = "internal/census/census.go"
 	state       = "internal/store/state.go"
 	scan        = "internal/store/scan.go"
 )
@@ -28,8 +28,10 @@ func gates() []mutation {
 	return []mutation{
 		{"gate 1: --no-supervise", gate, "runMode", "in.NoSupervise", "false", "internal/cli.TestGateNoSuperviseFlag"},
 		{"gate 2: HERMES_GATEWAY_NO_SUPERVISE", gate, "runMode", "in.Settings.NoSupervise", "false", "internal/cli.TestGateNoSuperviseVariable"},
-		{"gate 2 opens for 1, true and yes alone", settings, "FromEnviron",
-			`Truthy(e.values["HERMES_GATEWAY_NO_SUPERVISE"])`, `e.values["HERMES_GATEWAY_NO_SUPERVISE"] != ""`, "internal/cli.TestNoSuperviseVariableIsStrict"},
+		{
+			"gate 2 opens for 1, true and yes alone", settings, "FromEnviron",
+			`Truthy(e.values["HERMES_GATEWAY_NO_SUPERVISE"])`, `e.values["HERMES_GATEWAY_NO_SUPERVISE"] != ""`, "internal/cli.TestNoSuperviseVariableIsStrict",
+		},
 		{"gate 3: the child of a supervisor", gate, "runMode", "in.isChild()", "false", "internal/cli.TestGateSupervisedChildNamesThisProfile"},
 		{"gate 3 knows HERMES_SUPERVISED_CHILD", gate, "isChild", "named == string(in.Profile)", "false", "internal/cli.TestGateSupervisedChildNamesThisProfile"},
 		{"gate 3 knows HERMES_S6_SUPERVISED_CHILD", gate, "isChild", "in.Settings.S6SupervisedChild", "false", "internal/cli.TestGateS6SupervisedChild"},
@@ -53,8 +55,10 @@ func paths() []mutation {
 // container are the guards in what the container's command is taken for.
 func container() []mutation {
 	return []mutation{
-		{"a plain hermes command boots nothing", initCmd, "planInit",
-			"return initPlan{client: true, words: words}, nil", "return e.bootPlan(words)", "internal/cli.TestOneShotCommandsAreClients"},
+		{
+			"a plain hermes command boots nothing", initCmd, "planInit",
+			"return initPlan{client: true, words: words}, nil", "return e.bootPlan(words)", "internal/cli.TestOneShotCommandsAreClients",
+		},
 		{"--no-supervise keeps the slot down", initCmd, "runPlan", "noSupervise || e.settings.NoSupervise", "noSupervise && false || e.settings.NoSupervise", "internal/cli.TestNoSuperviseFlagIsForegroundAtBoot"},
 		{"HERMES_GATEWAY_NO_SUPERVISE keeps the slot down", initCmd, "runPlan", "noSupervise || e.settings.NoSupervise", "noSupervise", "internal/cli.TestNoSuperviseVariableIsForegroundAtBoot"},
 	}
@@ -107,7 +111,7 @@ func files() []mutation {
 		{"what may not be read is not absent", state, "judge", "errors.Is(err, fs.ErrNotExist)", "errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)", "internal/store.TestUnreadableStateFiles"},
 		{"a newer hermes's intent is not used", state, "parseIntent", "r.Version > profile.IntentVersion", "false", "internal/store.TestNewerFilesAreLeftAlone"},
 		{"a newer hermes's observation is not used", state, "parseSupervision", "s.Version > profile.SupervisionVersion", "false", "internal/store.TestNewerFilesAreLeftAlone"},
-		{"what cannot be read is told to the plan", facts, "observeOpen", "return reconcile.Unreadable", "return reconcile.Absent", "internal/supervisor.TestUnreadableIsDownForThisBoot"},
+		{"what cannot be read is told to the plan", facts, "ObserveOpen", "return reconcile.Unreadable", "return reconcile.Absent", "internal/supervisor.TestUnreadableIsDownForThisBoot"},
 		{"a directory without SOUL.md is no profile", scan, "look", "if errors.Is(err, fs.ErrNotExist) {\n skip(Unmarked, nil)\n return\n}", "", "internal/store.TestScan"},
 		{"a link is no profile", scan, "look", "info.Mode()&fs.ModeSymlink != 0", "false", "internal/store.TestScan"},
 		{"a hidden directory is no profile", scan, "look", `strings.HasPrefix(name, ".")`, `strings.HasPrefix(name, "..")`, "internal/store.TestScan"},
