@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,30 +18,50 @@ import (
 // unmutated runs every test of the table over the tree as it is: one that is
 // red anyway proves nothing.
 func unmutated(ctx context.Context, dir string, all []mutation) error {
-	tests := map[string][]string{} // by package
+	type run struct {
+		pkg  string
+		subs bool // one pattern cannot have both tests and subtests
+	}
+	tests := map[run][]string{}
 	for _, m := range all {
 		pkg, name := m.target()
-		tests[pkg] = append(tests[pkg], name)
+		r := run{pkg, strings.Contains(name, "/")}
+		tests[r] = append(tests[r], name)
 	}
 	var errs []error
-	for _, pkg := range slices.Sorted(maps.Keys(tests)) {
-		var top []string
-		for _, name := range tests[pkg] {
-			first, _, _ := strings.Cut(name, "/")
-			top = append(top, regexp.QuoteMeta(first))
-		}
-		slices.Sort(top)
-		got, err := goTest(ctx, dir, pkg, "^("+strings.Join(slices.Compact(top), "|")+")$")
+	for r, names := range tests {
+		slices.Sort(names)
+		names = slices.Compact(names)
+		got, err := goTest(ctx, dir, r.pkg, anyOf(names))
 		if err != nil {
 			return err
 		}
-		for _, name := range slices.Compact(slices.Sorted(slices.Values(tests[pkg]))) {
+		for _, name := range names {
 			if v := got.of(name); v != green {
-				errs = append(errs, fmt.Errorf("with every guard in place %s %s %s\n%s", pkg, name, v, got.output))
+				errs = append(errs, fmt.Errorf("with every guard in place %s %s %s\n%s", r.pkg, name, v, got.tail(name)))
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// anyOf is a pattern for go test: any of the names, which have as many parts.
+func anyOf(names []string) string {
+	var levels [][]string
+	for _, name := range names {
+		for i, part := range strings.Split(name, "/") {
+			if i == len(levels) {
+				levels = append(levels, nil)
+			}
+			levels[i] = append(levels[i], regexp.QuoteMeta(part))
+		}
+	}
+	var patterns []string
+	for _, level := range levels {
+		slices.Sort(level)
+		patterns = append(patterns, "^("+strings.Join(slices.Compact(level), "|")+")$")
+	}
+	return strings.Join(patterns, "/")
 }
 
 // remove runs the guard's test without the guard. nil: it went red.
@@ -69,16 +88,12 @@ func remove(ctx context.Context, dir string, m mutation) error {
 		return err
 	}
 	pkg, name := m.target()
-	var exact []string
-	for part := range strings.SplitSeq(name, "/") {
-		exact = append(exact, "^"+regexp.QuoteMeta(part)+"$")
-	}
-	got, err := goTest(ctx, dir, pkg, strings.Join(exact, "/"), "-overlay="+overlay)
+	got, err := goTest(ctx, dir, pkg, anyOf([]string{name}), "-overlay="+overlay)
 	if err != nil {
 		return err
 	}
 	if v := got.of(name); v != red {
-		return fmt.Errorf("without it %s %s\n%s", m.test, v, got.output)
+		return fmt.Errorf("without it %s %s\n%s", m.test, v, got.tail(name))
 	}
 	return nil
 }
@@ -114,7 +129,18 @@ type outcome struct {
 	actions map[string]string // test → run, pass, fail, skip: the last of them
 	built   bool
 	passed  bool
-	output  string
+	said    map[string]string // by test, "" for the package
+}
+
+// tail is the end of what the test said; of what all said if it said nothing.
+func (o outcome) tail(test string) string {
+	const most = 40
+	text := o.said[test]
+	if text == "" {
+		text = o.said[""]
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
 
 func (o outcome) of(test string) verdict {
@@ -153,8 +179,8 @@ func goTest(ctx context.Context, dir, pkg, pattern string, flags ...string) (out
 	}
 	o := readEvents(stdout.Bytes())
 	o.passed = err == nil
-	o.output += stderr.String()
-	if len(o.actions) == 0 && o.output == "" {
+	o.said[""] += stderr.String()
+	if len(o.actions) == 0 && o.said[""] == "" {
 		return outcome{}, fmt.Errorf("go test %s said nothing: %w", pkg, err)
 	}
 	return o, nil
@@ -162,25 +188,23 @@ func goTest(ctx context.Context, dir, pkg, pattern string, flags ...string) (out
 
 // readEvents reads what go test -json prints.
 func readEvents(stdout []byte) outcome {
-	o := outcome{actions: map[string]string{}, built: true}
+	o := outcome{actions: map[string]string{}, built: true, said: map[string]string{}}
 	lines := bufio.NewScanner(bytes.NewReader(stdout))
 	lines.Buffer(nil, 1<<20)
-	var said strings.Builder
 	for lines.Scan() {
 		var e struct{ Action, Test, Output, FailedBuild string }
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			said.Write(append(lines.Bytes(), '\n'))
+			o.said[""] += lines.Text() + "\n"
 			continue
 		}
 		switch {
 		case e.Action == "output" || e.Action == "build-output":
-			said.WriteString(e.Output)
+			o.said[e.Test] += e.Output
 		case e.Action == "build-fail" || e.FailedBuild != "":
 			o.built = false
 		case e.Test != "" && (e.Action == "run" || e.Action == "pass" || e.Action == "fail" || e.Action == "skip"):
 			o.actions[e.Test] = e.Action
 		}
 	}
-	o.output = said.String()
 	return o
 }
