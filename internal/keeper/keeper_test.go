@@ -111,6 +111,24 @@ func (f *fleet) runs() map[string]engine.Run {
 	return runs
 }
 
+// living lists the slots whose run has not ended. It keeps no descriptors, so it
+// may be asked as often as one likes.
+func (f *fleet) living() map[string]bool {
+	f.t.Helper()
+	list, err := f.List(f.ctx)
+	if err != nil {
+		f.t.Fatalf("List: %v", err)
+	}
+	enginetest.CloseRuns(list...)
+	living := make(map[string]bool)
+	for _, r := range list {
+		if r.Exit == nil {
+			living[r.Slot] = true
+		}
+	}
+	return living
+}
+
 // exits waits until List shows the exit of the slot's run.
 func (f *fleet) exits(slot string) engine.Exit {
 	f.t.Helper()
