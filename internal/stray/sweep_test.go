@@ -339,9 +339,10 @@ func TestOrphans(t *testing.T) {
 // TestFind names the processes of a slot, of whatever run, and ends none; what
 // does not let itself be read is told by its uid.
 func TestFind(t *testing.T) {
-	first := start(t, sleeper, syscall.SysProcAttr{}, nil, mark("gateway-anna", 1))
-	second := start(t, sleeper, syscall.SysProcAttr{}, nil, mark("gateway-anna", 2))
-	foreign := start(t, sleeper, syscall.SysProcAttr{}, nil, Variable+"=gateway-anna.1@elsewhere")
+	slot := fmt.Sprintf("gateway-anna%d", os.Getpid()) // of any lineage: other tests run on this machine
+	first := start(t, sleeper, syscall.SysProcAttr{}, nil, mark(slot, 1))
+	second := start(t, sleeper, syscall.SysProcAttr{}, nil, mark(slot, 2))
+	foreign := start(t, sleeper, syscall.SysProcAttr{}, nil, Variable+"="+slot+".1@elsewhere")
 	other := start(t, sleeper, syscall.SysProcAttr{}, nil, mark("gateway-bert", 1))
 	for asked, want := range map[string][]int{
 		lineage(): {first.Process.Pid, second.Process.Pid},
@@ -350,11 +351,11 @@ func TestFind(t *testing.T) {
 	} {
 		var got []int
 		last := Report{}
-		hidden := Find(Request{Slots: []string{"gateway-anna"}, Lineage: asked}, func(r Report) {
+		hidden := Find(Request{Slots: []string{slot}, Lineage: asked}, func(r Report) {
 			if last = r; !r.Done {
 				got = append(got, r.PID)
 			}
-			if m, ok := ParseMark(r.Mark); !r.Done && (!ok || r.Slot != "gateway-anna" || m.Slot != r.Slot || r.Group != r.PID) {
+			if m, ok := ParseMark(r.Mark); !r.Done && (!ok || r.Slot != slot || m.Slot != r.Slot || r.Group != r.PID) {
 				t.Errorf("%+v", r)
 			}
 		})
