@@ -48,6 +48,8 @@ func ranks() map[string]int {
 		"internal/census":            4,
 		"internal/gateway":           4,
 		"internal/recipe":            4,
+		"internal/s6fleet":           5,
+		"internal/s6init":            6,
 		"internal/supervisor":        5,
 		"internal/server":            5,
 		"internal/dashboard":         5,

@@ -16,8 +16,6 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -32,18 +30,18 @@ import (
 	"time"
 
 	"hermes/api"
+	"hermes/internal/census"
 	"hermes/internal/config"
 	"hermes/internal/engine"
 	"hermes/internal/engine/native"
 	"hermes/internal/event"
-	"hermes/internal/fault"
 	"hermes/internal/lease"
 	"hermes/internal/logfile"
-	"hermes/internal/process"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
 	"hermes/internal/server"
 	"hermes/internal/store"
+	"hermes/internal/stray"
 	"hermes/internal/supervisor"
 	"hermes/internal/wire"
 )
@@ -232,18 +230,11 @@ func (a *app) fleetOptions(restarts int) supervisor.Options {
 		Home: a.home, Runner: a.runner, Settings: a.Settings, Logger: a.log,
 		Runtime: a.Runtime, Keeper: a.runner.Keeper().Stamp, KeeperPID: a.runner.Keeper().PID, EngineRestarts: restarts,
 		Manager: a.Manager, Version: a.Version, Self: a.Self, Environ: a.Environ,
-		Tee: a.tee, Events: a.events, Commands: a.Commands, Lineage: a.lineage(),
+		Tee: a.tee, Events: a.events, Commands: a.Commands, Lineage: stray.LineageOf(a.Home),
 		Dashboard: a.Settings.Dashboard && !a.OwnDashboard,
 	}
 	o.Credential, o.UserName, o.UserHome = a.credential()
 	return o
-}
-
-// lineage is the same for every supervisor of this home in this pid namespace
-// and boot, of which there is one at a time, and for no other.
-func (a *app) lineage() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", process.BootID(), process.PIDNamespace(), a.Home))
-	return hex.EncodeToString(sum[:8])
 }
 
 // credential is what gateways are given, nil where they keep the engine's.
@@ -350,7 +341,7 @@ func (a *app) boot(ctx context.Context) (returning bool, err error) {
 		a.log.Info("engine is back")
 		return true, a.fleet.Boot(ctx, supervisor.BootRequest{Returning: true})
 	}
-	if err := a.prepareHome(); err != nil {
+	if err := census.Prepare(a.home, census.Preparation{Wanted: a.Wanted, Create: a.Create, Owner: a.Identity, Container: a.Container, Log: a.log}); err != nil {
 		return false, err
 	}
 	if err := a.fleet.Boot(ctx, supervisor.BootRequest{Wanted: a.Wanted, By: a.By}); err != nil {
@@ -360,43 +351,6 @@ func (a *app) boot(ctx context.Context) (returning bool, err error) {
 		return false, fmt.Errorf("cannot mark the boot as done: %w", err)
 	}
 	return false, nil
-}
-
-// prepareHome makes of the home what a boot needs.
-func (a *app) prepareHome() error {
-	if _, err := a.home.EnsureDefault(); err != nil {
-		a.log.Warn("default profile not completed", "error", err) // a full disk keeps no gateway down
-	}
-	if err := a.home.EnsureLogs(); err != nil {
-		a.log.Warn("no directory for logs", "error", err)
-	}
-	for _, n := range a.Wanted {
-		if err := a.ensure(n); err != nil {
-			return err
-		}
-	}
-	if os.Getuid() == 0 && a.Container {
-		refused, err := a.home.ChownFixed(int(a.Identity.UID), int(a.Identity.GID))
-		for _, r := range refused {
-			a.log.Warn("owner not changed", "path", r.Path, "reason", r.Reason)
-		}
-		return err
-	}
-	return nil
-}
-
-// ensure makes a wanted profile if that was allowed.
-func (a *app) ensure(n profile.Name) error {
-	p, err := a.home.Profile(n)
-	if err == nil {
-		p.Close()
-		return nil
-	}
-	if fault.CodeOf(err) != fault.GatewayNotRegistered || !a.Create {
-		return err
-	}
-	_, err = a.home.CreateProfile(n)
-	return err
 }
 
 // startMain starts the container's main program, once in the keeper's life.

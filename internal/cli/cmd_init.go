@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hermes/internal/config"
 	"hermes/internal/fault"
 )
 
@@ -32,6 +33,9 @@ func newInitCmd(e *env) *cobra.Command {
 				return exitWith(e.run(ctx, plan.words))
 			}
 			plan.request.stop = ctx.Done()
+			if e.settings.Engine == config.EngineS6 {
+				return e.becomeS6(plan.request)
+			}
 			code, err := e.supervise(plan.request)
 			if err != nil {
 				return err

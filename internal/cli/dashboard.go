@@ -163,6 +163,9 @@ func (e *env) announceDashboard(s dashboardSettings, addr net.Addr) {
 	if err := notify.Send(e.settings.NotifySocket, "READY=1", "STATUS=listening on "+s.bind.URL(), "X_HERMES_HEALTH=ok"); err != nil {
 		s.log.Warn("supervisor not notified", "error", err)
 	}
+	if err := notify.Ready(e.settings.NotifyFD); err != nil {
+		s.log.Warn("supervisor not notified", "error", err)
+	}
 }
 
 // drain lets requests finish, for a moment.

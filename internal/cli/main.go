@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hermes/internal/fault"
+	"hermes/internal/s6fleet"
+	"hermes/internal/s6init"
 	"hermes/internal/stray"
 )
 
@@ -23,7 +25,13 @@ func Main(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == stray.Command { // a helper of the engine's, which costs as little as can be
 		return stray.Main(args[2:], stdout, stderr)
 	}
+	if len(args) > 0 && s6init.IsAttendant(args) {
+		return s6init.Attendant{Args: args, Environ: os.Environ(), Stderr: stderr}.Main()
+	}
 	e := newEnv(stdin, stdout, stderr)
+	if len(args) > 0 && s6fleet.IsApplet(args) {
+		return e.applet(args)
+	}
 	e.thrift = beThrifty
 	return e.main(args)
 }

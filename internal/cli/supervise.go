@@ -102,8 +102,8 @@ func (e *env) checkHome(s *superviseRequest) (condition.Facts, error) {
 
 // checkRequest refuses what an engine could only fail at again and again.
 func (e *env) checkRequest(home *store.Home, s superviseRequest) error {
-	if e.settings.Engine != config.EngineNative {
-		return fault.New(fault.Usage, "cannot supervise with HERMES_ENGINE=%s: this hermes has the engine native only", e.settings.Engine).
+	if e.settings.Engine != config.EngineNative && !s.engine.container {
+		return fault.New(fault.Usage, "cannot supervise with HERMES_ENGINE=%s: s6 is for containers, whose process 1 it is", e.settings.Engine).
 			WithHint("unset HERMES_ENGINE")
 	}
 	for _, n := range s.engine.wanted {
@@ -240,8 +240,8 @@ func endHint(holder lease.Record) string {
 // printBoot tells what was decided.
 func (e *env) printBoot(s superviseRequest) {
 	id := e.fleetIdentity(s.home, s.engine.container)
-	fmt.Fprintf(e.err, "hermes %s: home %s, gateways run as uid %d gid %d (%s), engine native\n",
-		e.build.Version, s.home, id.UID, id.GID, id.Source)
+	fmt.Fprintf(e.err, "hermes %s: home %s, gateways run as uid %d gid %d (%s), engine %s\n",
+		e.build.Version, s.home, id.UID, id.GID, id.Source, e.settings.Engine)
 }
 
 // exitWith is the error of a command whose exit status another process chose.

@@ -56,7 +56,7 @@ func originalModelKeys() []string {
 func ownVariables() []string {
 	return []string{
 		"HERMES_HOME", "HERMES_PROFILE", "HERMES_S6_SUPERVISED_CHILD", "HERMES_SUPERVISED_CHILD",
-		"HERMES_SLOT_ID", "NOTIFY_SOCKET", "PORT", portVariable,
+		"HERMES_SLOT_ID", "HERMES_NOTIFY_FD", "NOTIFY_SOCKET", "PORT", portVariable,
 	}
 }
 

@@ -72,6 +72,9 @@ type Settings struct {
 	APIServerPort int
 	APIServerKey  Secret
 	NotifySocket  string // $NOTIFY_SOCKET
+	// NotifyFD is $HERMES_NOTIFY_FD, a descriptor on which a newline says that
+	// this process is ready; 0 for none.
+	NotifyFD int
 }
 
 // IDSetting is a user or group id somebody asked for.
@@ -85,6 +88,9 @@ func (s IDSetting) Set() bool { return s.Variable != "" }
 
 // maxParallel bounds HERMES_START_PARALLEL: beyond it the gate is none.
 const maxParallel = 4096
+
+// maxNotifyFD bounds HERMES_NOTIFY_FD.
+const maxNotifyFD = 1024
 
 // maxTimeout bounds every timeout: a longer one is a mistyped unit.
 const maxTimeout = 24 * time.Hour
@@ -116,6 +122,7 @@ func FromEnviron(environ []string) (Settings, error) {
 		APIServerPort:     e.integer("API_SERVER_PORT", 0, maxPort),
 		APIServerKey:      Secret(e.values["API_SERVER_KEY"]),
 		NotifySocket:      e.values["NOTIFY_SOCKET"],
+		NotifyFD:          e.integer("HERMES_NOTIFY_FD", 0, maxNotifyFD),
 	}
 	if home := e.path("HERMES_HOME"); home != "" {
 		s.HomeSet = true

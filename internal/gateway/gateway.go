@@ -104,7 +104,7 @@ func (g *gateway) start(ctx context.Context) (net.Listener, error) {
 	if g.settings, err = readSettings(g.profile, g.options.Environ); err != nil {
 		return nil, err
 	}
-	g.notifier = notifier{path: g.settings.notify, log: g.log}
+	g.notifier = notifier{path: g.settings.notify, fd: g.settings.notifyFD, log: g.log}
 	return g.listen(ctx)
 }
 
@@ -181,7 +181,7 @@ func (g *gateway) announce(ln net.Listener) {
 	}
 	g.state.write(state, "")
 	g.log.Info("listening", "address", ln.Addr().String(), "profile", string(g.profile.Name()), "version", g.options.Version)
-	g.notifier.send("READY=1", "STATUS="+status, "X_HERMES_HEALTH="+string(health))
+	g.notifier.ready("STATUS="+status, "X_HERMES_HEALTH="+string(health))
 }
 
 // drain refuses new requests and waits for those under way until the grace is

@@ -9,7 +9,16 @@ import (
 // notifier speaks to whoever started the gateway.
 type notifier struct {
 	path string // "" is nobody
+	fd   int    // of s6, 0 for none
 	log  *slog.Logger
+}
+
+// ready says that the gateway serves, once.
+func (n notifier) ready(assignments ...string) {
+	n.send(append([]string{"READY=1"}, assignments...)...)
+	if err := notify.Ready(n.fd); err != nil {
+		n.log.Warn("supervisor not notified", "error", err)
+	}
 }
 
 // send sends assignments as one datagram.

@@ -24,6 +24,7 @@ type settings struct {
 	key        config.Secret // of our clients; "" only on loopback
 	grace      time.Duration // for requests under way once we are told to stop
 	notify     string        // the readiness socket, "" for none
+	notifyFD   int           // the same under s6, 0 for none
 	soul       string
 	configFile string
 	dotenvFile string
@@ -58,7 +59,7 @@ func readSettings(p *store.Profile, environ []string) (settings, error) {
 	}
 	s := settings{
 		profile: p.Name(), host: defaultHost, port: env.APIServerPort, key: env.APIServerKey,
-		grace: max(stop-stopReserve, stop/2), notify: env.NotifySocket,
+		grace: max(stop-stopReserve, stop/2), notify: env.NotifySocket, notifyFD: env.NotifyFD,
 		soul:       strings.TrimSpace(strings.ToValidUTF8(string(soul), "\uFFFD")),
 		configFile: filepath.Join(p.Path(), "config.yaml"), dotenvFile: filepath.Join(p.Path(), ".env"),
 	}

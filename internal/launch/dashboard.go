@@ -1,6 +1,9 @@
 package launch
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // DashboardInput is all that decides how the dashboard is run.
 type DashboardInput struct {
@@ -10,8 +13,9 @@ type DashboardInput struct {
 	Self string
 	// Environ is the environment of the supervisor as "key=value".
 	Environ []string
-	// UserName and UserHome, Notify and SlotID are as in [Input].
+	// UserName and UserHome, Notify, NotifyFD and SlotID are as in [Input].
 	UserName, UserHome, Notify, SlotID string
+	NotifyFD                           int
 }
 
 // Dashboard decides how to run the dashboard: as who types `hermes dashboard`
@@ -30,6 +34,9 @@ func Dashboard(in DashboardInput) Command {
 		delete(env, k)
 	}
 	own := map[string]string{EnvHome: in.Home, EnvNotify: in.Notify, EnvSlotID: in.SlotID}
+	if in.NotifyFD != 0 {
+		own[EnvNotifyFD] = strconv.Itoa(in.NotifyFD)
+	}
 	if in.UserHome != "" {
 		own["HOME"] = in.UserHome
 	}

@@ -24,14 +24,15 @@ import (
 // Names of the variables every gateway gets. They win over the container's
 // environment, the profile's .env and its gateway.env.
 const (
-	EnvHome    = "HERMES_HOME"             // the profile's directory
-	EnvProfile = "HERMES_PROFILE"          // the profile's name
-	EnvChild   = "HERMES_SUPERVISED_CHILD" // the same: "this profile's gateway is me"
-	EnvS6Child = "HERMES_S6_SUPERVISED_CHILD"
-	EnvPort    = "PORT"
-	EnvAPIPort = "API_SERVER_PORT"
-	EnvNotify  = "NOTIFY_SOCKET"
-	EnvSlotID  = stray.Variable
+	EnvHome     = "HERMES_HOME"             // the profile's directory
+	EnvProfile  = "HERMES_PROFILE"          // the profile's name
+	EnvChild    = "HERMES_SUPERVISED_CHILD" // the same: "this profile's gateway is me"
+	EnvS6Child  = "HERMES_S6_SUPERVISED_CHILD"
+	EnvPort     = "PORT"
+	EnvAPIPort  = "API_SERVER_PORT"
+	EnvNotify   = "NOTIFY_SOCKET"
+	EnvNotifyFD = "HERMES_NOTIFY_FD" // of the built-in gateway alone
+	EnvSlotID   = stray.Variable
 )
 
 // Input is all that decides how a gateway is run. Environ, Command and Self
@@ -60,6 +61,9 @@ type Input struct {
 	UserName, UserHome string
 	// Notify is the path of the readiness socket, "" without a supervisor.
 	Notify string
+	// NotifyFD is the descriptor on which the built-in gateway says that it is
+	// ready, 0 for none.
+	NotifyFD int
 	// SlotID is the [stray.Mark] of the run, "" without a supervisor.
 	SlotID string
 }
@@ -81,6 +85,9 @@ func Build(in Input) (Command, error) {
 	argv, origin := in.argv()
 	if err := in.checkBytes(env, argv, origin); err != nil {
 		return Command{}, err
+	}
+	if in.NotifyFD != 0 && origin == builtIn {
+		env[EnvNotifyFD] = EnvNotifyFD + "=" + strconv.Itoa(in.NotifyFD)
 	}
 	cmd := Command{Argv: argv, Env: flatten(env), Dir: in.Dir, BuiltIn: origin == builtIn}
 	if cmd.BuiltIn {
@@ -187,7 +194,7 @@ func notInherited() []string {
 }
 
 // ownOnly would lie about this run if an outer layer could set them.
-func ownOnly() []string { return []string{EnvNotify, EnvSlotID} }
+func ownOnly() []string { return []string{EnvNotify, EnvNotifyFD, EnvSlotID} }
 
 // checkBytes refuses what exec would answer with a bare EINVAL. The value is
 // not shown: it may be a secret.

@@ -1,9 +1,10 @@
-// Package notify speaks sd_notify(3): a process tells whoever started it that
-// it is ready, or how it is.
+// Package notify speaks sd_notify(3), and s6's notification-fd: a process tells
+// whoever started it that it is ready, or how it is.
 package notify
 
 import (
 	"net"
+	"os"
 	"strings"
 	"time"
 )
@@ -28,5 +29,20 @@ func Send(path string, assignments ...string) error {
 		return err
 	}
 	_, err = conn.Write([]byte(strings.Join(assignments, "\n")))
+	return err
+}
+
+// Ready says that this process is ready on descriptor fd, as s6 has it: by a
+// newline. The descriptor is closed. Below 3 there is nobody to speak to, and
+// nothing is done.
+func Ready(fd int) error {
+	if fd < 3 {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), "notification-fd")
+	_, err := f.WriteString("\n")
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
 	return err
 }

@@ -53,12 +53,13 @@ type Owner struct{ UID, GID uint32 }
 // are required.
 type Input struct {
 	Settings config.Settings
-	// Environ, Self, UserName, UserHome, Notify and SlotID are as in
+	// Environ, Self, UserName, UserHome, Notify, NotifyFD and SlotID are as in
 	// [launch.Input].
 	Environ            []string
 	Self               string
 	UserName, UserHome string
 	Notify, SlotID     string
+	NotifyFD           int
 	// As is who the gateway will run as, nil for this process's own identity.
 	As *Owner
 	// Config reads the profile's config.yaml.
@@ -96,7 +97,7 @@ func Of(ctx context.Context, p *store.Profile, in Input) (Recipe, error) {
 		Command: file.Gateway.Command, FleetCommand: in.Settings.GatewayCommand,
 		Self: in.Self, Port: number,
 		UserName: in.UserName, UserHome: in.UserHome,
-		Notify: in.Notify, SlotID: in.SlotID,
+		Notify: in.Notify, NotifyFD: in.NotifyFD, SlotID: in.SlotID,
 	})
 	if err != nil {
 		return Recipe{}, err

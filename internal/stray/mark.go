@@ -2,8 +2,13 @@ package stray
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
+
+	"hermes/internal/process"
 )
 
 // Variable is where the environment of everything a run starts has its [Mark].
@@ -16,6 +21,13 @@ type Mark struct {
 	// Lineage tells supervisors apart that see each other's processes: on a
 	// host with containers, and where a gateway runs a fleet of its own.
 	Lineage string
+}
+
+// LineageOf is the same for every supervisor of a home in this pid namespace and
+// boot, of which there is one at a time, and for no other.
+func LineageOf(home string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", process.BootID(), process.PIDNamespace(), home))
+	return hex.EncodeToString(sum[:8])
 }
 
 // String is the mark as the environment has it: "<slot>.<generation>@<lineage>".

@@ -1,13 +1,13 @@
 package supervisor
 
 import (
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"hermes/internal/engine"
 	"hermes/internal/lifecycle"
+	"hermes/internal/logfile"
 	"hermes/internal/profile"
 	"hermes/internal/restart"
 )
@@ -158,29 +158,5 @@ func withWords(what, words string) string {
 	return what + ": " + words
 }
 
-// cutStamp divides a line of a log into when it was read and what it says.
-func cutStamp(line string) (at time.Time, text string, ok bool) {
-	stamp, text, ok := strings.Cut(line, " ")
-	if !ok {
-		return time.Time{}, "", false
-	}
-	at, err := time.Parse(time.RFC3339Nano, stamp)
-	return at, text, err == nil
-}
-
-// clean makes a gateway's words safe for a terminal and a page, and short enough
-// for a table; they are hostile text. What ends a line for some readers or turns
-// the direction of what follows goes with the control characters.
-func clean(s string) string {
-	const most = 300
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "…"
-	}
-	return s
-}
+// clean makes a gateway's words safe to show.
+func clean(s string) string { return logfile.Clean(s) }

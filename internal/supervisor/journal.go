@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync/atomic"
 
 	"hermes/api"
@@ -169,20 +168,5 @@ func (s *slot) replay(log *logfile.Log, path string) {
 	}
 }
 
-// reasonLines of the log explain why a gateway is down.
-const reasonLines = 3
-
 // words are what the run said last, in one line; "" if it said nothing.
-func (s *slot) words(r *run) string {
-	lines, err := logfile.Tail(s.journal.dir, reasonLines)
-	if err != nil {
-		return ""
-	}
-	var said []string
-	for _, l := range lines {
-		if at, text, ok := cutStamp(l); ok && !at.Before(r.Started) {
-			said = append(said, text)
-		}
-	}
-	return clean(strings.Join(said, " | "))
-}
+func (s *slot) words(r *run) string { return logfile.LastWords(s.journal.dir, r.Started) }

@@ -82,18 +82,6 @@ func TestParseNotice(t *testing.T) {
 	}
 }
 
-func TestCutStamp(t *testing.T) {
-	at, text, ok := cutStamp("2026-05-28T12:42:13.123456Z a line")
-	if !ok || text != "a line" || at.Year() != 2026 || at.Nanosecond() != 123456000 {
-		t.Errorf("%v %q %v", at, text, ok)
-	}
-	for _, line := range []string{"", "nothing", "no stamp", "2026-05-28 12:42 a line"} {
-		if _, _, ok := cutStamp(line); ok {
-			t.Errorf("%q has a stamp", line)
-		}
-	}
-}
-
 func TestMailboxKeepsOrderAndLosesNothing(t *testing.T) {
 	var m mailbox
 	const posters, each = 8, 500
