@@ -33,11 +33,11 @@ type Boot struct {
 
 // Run observes, plans and acts: intents are on disk, then every profile has its
 // slot, up or down. A slot that cannot be made is reported and costs no other
-// its own.
-func (b Boot) Run() error {
+// its own. It tells how many are up.
+func (b Boot) Run() (up int, err error) {
 	w, senseless, err := census.World(b.Home)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for name, err := range senseless {
 		b.Log.Warn("state file not used", "profile", string(name), "error", err)
@@ -67,6 +67,8 @@ func (b Boot) Run() error {
 		}
 		if err := b.lay(a, files[a.Name], ports[a.Name]); err != nil {
 			b.Log.Error("no slot", "profile", string(a.Name), "error", err)
+		} else if isUp(a) {
+			up++
 		}
 	}
 	if b.Dashboard {
@@ -77,8 +79,11 @@ func (b Boot) Run() error {
 	if err := b.Home.AppendBootLog(census.Lines(plan, time.Now().UTC())); err != nil {
 		b.Log.Warn("boot log not written", "error", err)
 	}
-	return nil
+	return up, nil
 }
+
+// isUp tells whether an action starts its gateway.
+func isUp(a reconcile.Action) bool { return a.Resume == reconcile.Up || a.Resume == reconcile.Wait }
 
 // writeIntents writes those a plan sets; one that cannot be written leaves its
 // gateway as it is found.
@@ -117,13 +122,12 @@ func (b Boot) lay(a reconcile.Action, found reconcile.Profile, port int) error {
 			b.Log.Warn("state file not set aside", "profile", string(a.Name), "error", err)
 		}
 	}
-	up := a.Resume == reconcile.Up || a.Resume == reconcile.Wait
 	if a.Resume != reconcile.Outside || found.FileProblem == "" { // nothing is written where not all can be read
 		if err := p.WriteSupervision(b.observed(a, port)); err != nil {
 			b.Log.Warn("observation not written", "profile", string(a.Name), "error", err)
 		}
 	}
-	return b.Scandir.Lay(GatewaySlot(b.Home.Path(), p, b.Settings, b.Self, !up))
+	return b.Scandir.Lay(GatewaySlot(b.Home.Path(), p, b.Settings, b.Self, !isUp(a)))
 }
 
 // observed is what is known of a slot before its first run in this boot. A

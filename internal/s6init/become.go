@@ -113,8 +113,12 @@ func Become(o Options) error {
 		Home: home, Scandir: dir, Settings: o.Settings, Self: o.Self, Wanted: o.Wanted, By: o.By, Commands: o.Commands,
 		Dashboard: o.Settings.Dashboard && !o.OwnDashboard, Log: log,
 	}
-	if err := boot.Run(); err != nil {
+	up, err := boot.Run()
+	if err != nil {
 		return err
+	}
+	if up == 0 {
+		fmt.Fprint(o.Stderr, "no gateway is wanted up\nhint: hermes gateway start default\n")
 	}
 	select {
 	case <-o.Stopped:

@@ -144,15 +144,14 @@ func (p *terminal) exit() int {
 // and its size, job control works in it, and its exit code is the container's.
 func TestShellInTerminal(t *testing.T) {
 	t.Parallel()
-	for _, engine := range []string{"native"} {
+	for _, engine := range []string{"native", "s6"} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			d := newDockerS6(t)
 			p := inTerminal(t, 41, 101, "docker", "run", "--interactive", "--tty", "--name", d.name, "--volume", d.home+":/opt/data",
 				"--env", "HERMES_ENGINE="+engine, "--env", "PS1=ready> ", d.image, "bash", "--norc")
 			p.expect("ready> ")
-			p.typed("stty size\r")
-			p.expect("41 101")
+			p.asks("stty size", "41 101") // Docker says it a moment after the start
 			p.expect("ready> ")
 			p.typed("trap 'stty size' WINCH; echo trap is set''.\r")
 			p.expect("trap is set.")
@@ -189,6 +188,18 @@ func (p *terminal) foreground(key string) {
 	p.expect("cat - /dev/null")
 	p.converse("hear me")
 	p.typed(key)
+}
+
+// asks repeats a command until it has the answer.
+func (p *terminal) asks(command, answer string) {
+	p.t.Helper()
+	for range 100 {
+		p.typed(command + "\r")
+		if p.says(answer, 300*time.Millisecond) {
+			return
+		}
+	}
+	p.t.Fatalf("%s never says %q", command, answer)
 }
 
 // converse waits until cat repeats what is typed. What is typed while a shell
