@@ -20,45 +20,45 @@ func (d *docker) dashboardAt() string {
 // and nobody affected; with some in .env it serves, as the gateways' uid, and
 // comes back with the container.
 func TestDashboardInDocker(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.run([]string{"--publish", "127.0.0.1::9119", "--env", "HERMES_DASHBOARD=1", "--env", "HERMES_DASHBOARD_HOST=0.0.0.0"}, "gateway", "run")
-	d.eventually("the dashboard is parked", func() error {
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.run([]string{"--publish", "127.0.0.1::9119", "--env", "HERMES_DASHBOARD=1", "--env", "HERMES_DASHBOARD_HOST=0.0.0.0"}, "gateway", "run")
+		d.eventually("the dashboard is parked", func() error {
+			f, err := d.fleet()
+			if err == nil && (f.Dashboard == nil || f.Dashboard.State != "parked" || !strings.Contains(f.Dashboard.Reason, "HERMES_DASHBOARD_TOKEN")) {
+				err = fmt.Errorf("%+v", f.Dashboard)
+			}
+			return err
+		})
+		d.eventually("the gateway is ready", func() error { _, err := d.healthy("--ready"); return err })
+		pause(2 * time.Second)
+		if n := strings.Count(d.logs(), "[dashboard] ✗ cannot serve the dashboard"); n != 1 {
+			t.Errorf("it was tried %d times:\n%s", n, d.logs())
+		}
+		if !strings.Contains(d.logs(), "the dashboard is supervised alongside") {
+			t.Errorf("the breadcrumb says nothing of it:\n%s", d.logs())
+		}
+		d.append(".env", "HERMES_DASHBOARD_TOKEN="+dashboardToken+"\n")
+		d.must("dashboard", "--restart")
+		d.serves()
 		f, err := d.fleet()
-		if err == nil && (f.Dashboard == nil || f.Dashboard.State != "parked" || !strings.Contains(f.Dashboard.Reason, "HERMES_DASHBOARD_TOKEN")) {
-			err = fmt.Errorf("%+v", f.Dashboard)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
+		if _, stderr, code := d.exec("--user", "10000", d.name, "hermes", "dashboard"); code != 1 || !strings.Contains(stderr, fmt.Sprintf("pid %d", f.Dashboard.PID)) {
+			t.Errorf("a second one: exit %d: %s", code, stderr)
+		}
+		for line := range strings.SplitSeq(d.docker("top", d.name, "-eo", "pid,uid,args"), "\n") {
+			if strings.HasSuffix(line, "hermes dashboard") && strings.Fields(line)[1] == "0" {
+				t.Errorf("it runs as root: %s", line)
+			}
+		}
+		d.docker("restart", d.name)
+		d.serves()
+		d.docker("stop", d.name)
+		if code := d.exitCode(); code != "0" {
+			t.Errorf("exit code %s", code)
+		}
 	})
-	d.eventually("the gateway is ready", func() error { _, err := d.healthy("--ready"); return err })
-	pause(2 * time.Second)
-	if n := strings.Count(d.logs(), "[dashboard] ✗ cannot serve the dashboard"); n != 1 {
-		t.Errorf("it was tried %d times:\n%s", n, d.logs())
-	}
-	if !strings.Contains(d.logs(), "the dashboard is supervised alongside") {
-		t.Errorf("the breadcrumb says nothing of it:\n%s", d.logs())
-	}
-	d.append(".env", "HERMES_DASHBOARD_TOKEN="+dashboardToken+"\n")
-	d.must("dashboard", "--restart")
-	d.serves()
-	f, err := d.fleet()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, stderr, code := d.exec("--user", "10000", d.name, "hermes", "dashboard"); code != 1 || !strings.Contains(stderr, fmt.Sprintf("pid %d", f.Dashboard.PID)) {
-		t.Errorf("a second one: exit %d: %s", code, stderr)
-	}
-	for line := range strings.SplitSeq(d.docker("top", d.name, "-eo", "pid,uid,args"), "\n") {
-		if strings.HasSuffix(line, "hermes dashboard") && strings.Fields(line)[1] == "0" {
-			t.Errorf("it runs as root: %s", line)
-		}
-	}
-	d.docker("restart", d.name)
-	d.serves()
-	d.docker("stop", d.name)
-	if code := d.exitCode(); code != "0" {
-		t.Errorf("exit code %s", code)
-	}
 }
 
 // append adds to a file of the home, whose owner stays who it is.
@@ -101,29 +101,29 @@ func (d *docker) serves() {
 // TestDashboardAsCommand: it is the container's main program, the fleet boots,
 // and no slot runs a second one.
 func TestDashboardAsCommand(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.probe("works", "-notify")
-	d.write("works", "gateway_intent.json", `{"version":1,"intent":"running","generation":1,"changed_at":"2026-01-01T00:00:00Z","changed_by":"test"}`)
-	d.run([]string{
-		"--publish", "127.0.0.1::9119", "--env", "HERMES_DASHBOARD=1", "--env", "HERMES_DASHBOARD_TOKEN=" + dashboardToken,
-	}, "dashboard", "--host", "0.0.0.0")
-	d.serves()
-	d.eventually("the fleet has booted", d.expect("works running"))
-	f, err := d.fleet()
-	if err != nil || f.Dashboard != nil {
-		t.Errorf("%v: the supervisor runs one, too: %+v", err, f.Dashboard)
-	}
-	if n := matching(d.processes(), `^hermes dashboard`); n != 1 {
-		t.Errorf("%d dashboards in %q", n, d.processes())
-	}
-	d.docker("stop", d.name)
-	if code := d.exitCode(); code != "0" {
-		t.Errorf("exit code %s\n%s", code, d.logs())
-	}
-	d.docker("rm", d.name)
-	d.run(nil, "dashboard", "--host", "0.0.0.0")
-	if code := d.exitCode(); code != "78" || !strings.Contains(d.logs(), "HERMES_DASHBOARD_TOKEN") {
-		t.Errorf("without credentials: exit code %s\n%s", code, d.logs())
-	}
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.probe("works", "-notify")
+		d.write("works", "gateway_intent.json", `{"version":1,"intent":"running","generation":1,"changed_at":"2026-01-01T00:00:00Z","changed_by":"test"}`)
+		d.run([]string{
+			"--publish", "127.0.0.1::9119", "--env", "HERMES_DASHBOARD=1", "--env", "HERMES_DASHBOARD_TOKEN=" + dashboardToken,
+		}, "dashboard", "--host", "0.0.0.0")
+		d.serves()
+		d.eventually("the fleet has booted", d.expect("works running"))
+		f, err := d.fleet()
+		if err != nil || f.Dashboard != nil {
+			t.Errorf("%v: the supervisor runs one, too: %+v", err, f.Dashboard)
+		}
+		if n := matching(d.processes(), `^hermes dashboard`); n != 1 {
+			t.Errorf("%d dashboards in %q", n, d.processes())
+		}
+		d.docker("stop", d.name)
+		if code := d.exitCode(); code != "0" {
+			t.Errorf("exit code %s\n%s", code, d.logs())
+		}
+		d.docker("rm", d.name)
+		d.run(nil, "dashboard", "--host", "0.0.0.0")
+		if code := d.exitCode(); code != "78" || !strings.Contains(d.logs(), "HERMES_DASHBOARD_TOKEN") {
+			t.Errorf("without credentials: exit code %s\n%s", code, d.logs())
+		}
+	})
 }

@@ -98,35 +98,65 @@ func compare(f api.Fleet, want []string) error {
 // TestDemonstrationInDocker is the same in a container: docker restart twice
 // in a row, docker kill, docker start.
 func TestDemonstrationInDocker(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	for _, name := range []string{"anna", "bert", "cleo"} {
-		d.probe(name)
-	}
-	d.run(nil)
-	d.eventually("the supervisor answers", d.expect("anna stopped", "bert stopped", "cleo stopped"))
-	d.must("gateway", "start", "anna", "bert", "cleo")
-	d.eventually("three are running", d.expect("anna running", "bert running", "cleo running"))
-	for _, name := range []string{"anna", "bert", "cleo"} {
-		d.started(name, 1)
-	}
+	inBothImages(t, func(t *testing.T, d *docker) {
+		for _, name := range []string{"anna", "bert", "cleo"} {
+			d.probe(name)
+		}
+		d.run(nil)
+		d.eventually("the supervisor answers", d.expect("anna stopped", "bert stopped", "cleo stopped"))
+		d.must("gateway", "start", "anna", "bert", "cleo")
+		d.eventually("three are running", d.expect("anna running", "bert running", "cleo running"))
+		for _, name := range []string{"anna", "bert", "cleo"} {
+			d.started(name, 1)
+		}
 
-	d.must("gateway", "stop", "bert")
-	d.configure("cleo", "-exit", "78", "-after", "20ms")
-	d.must("gateway", "restart", "cleo")
-	asLeft := d.expect("anna running", "bert stopped", "cleo parked")
-	d.eventually("cleo is parked", asLeft)
+		d.must("gateway", "stop", "bert")
+		d.configure("cleo", "-exit", "78", "-after", "20ms")
+		d.must("gateway", "restart", "cleo")
+		asLeft := d.expect("anna running", "bert stopped", "cleo parked")
+		d.eventually("cleo is parked", asLeft)
 
+		if !d.s6 {
+			d.engineKilled(asLeft)
+		}
+		for restart := 1; restart <= 2; restart++ {
+			d.docker("restart", d.name)
+			d.eventually("three rows after a restart", asLeft)
+			d.started("anna", restart+1)
+		}
+		d.docker("kill", d.name)
+		d.docker("start", d.name)
+		d.eventually("three rows after a power cut", asLeft)
+		d.started("anna", 4)
+
+		f, err := d.fleet()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reason := f.Gateways[3].Reason; !strings.Contains(reason, "exit 78") || !strings.Contains(reason, "probe exits with 78") {
+			t.Errorf("cleo's reason is %q", reason)
+		}
+		d.noDoubles(map[string]int{"anna": 4, "bert": 1, "cleo": 2})
+		d.docker("stop", d.name)
+		if code := d.docker("inspect", "--format", "{{.State.ExitCode}}", d.name); code != "0" {
+			t.Errorf("docker stop: exit code %s", code)
+		}
+	})
+}
+
+// engineKilled kills the engine: nobody notices.
+func (d *docker) engineKilled(asLeft func() error) {
+	d.t.Helper()
 	f, err := d.fleet()
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
 	if f.Manager != "native (container supervisor)" || f.KeeperPID != 1 {
-		t.Errorf("manager %q, keeper %d", f.Manager, f.KeeperPID)
+		d.t.Errorf("manager %q, keeper %d", f.Manager, f.KeeperPID)
 	}
 	pid := f.Gateways[1].PID
 	if _, stderr, code := d.exec(d.name, "busybox", "kill", "-9", strconv.Itoa(f.EnginePID)); code != 0 {
-		t.Fatal(stderr)
+		d.t.Fatal(stderr)
 	}
 	d.eventually("the engine is back", func() error {
 		now, err := d.fleet()
@@ -134,31 +164,8 @@ func TestDemonstrationInDocker(t *testing.T) {
 			err = errors.New("the old engine answers")
 		}
 		if err == nil && now.Gateways[1].PID != pid {
-			t.Errorf("anna was pid %d and is %d", pid, now.Gateways[1].PID)
+			d.t.Errorf("anna was pid %d and is %d", pid, now.Gateways[1].PID)
 		}
 		return errors.Join(err, asLeft())
 	})
-
-	for restart := 1; restart <= 2; restart++ {
-		d.docker("restart", d.name)
-		d.eventually("three rows after a restart", asLeft)
-		d.started("anna", restart+1)
-	}
-	d.docker("kill", d.name)
-	d.docker("start", d.name)
-	d.eventually("three rows after a power cut", asLeft)
-	d.started("anna", 4)
-
-	f, err = d.fleet()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if reason := f.Gateways[3].Reason; !strings.Contains(reason, "exit 78") || !strings.Contains(reason, "probe exits with 78") {
-		t.Errorf("cleo's reason is %q", reason)
-	}
-	d.noDoubles(map[string]int{"anna": 4, "bert": 1, "cleo": 2})
-	d.docker("stop", d.name)
-	if code := d.docker("inspect", "--format", "{{.State.ExitCode}}", d.name); code != "0" {
-		t.Errorf("docker stop: exit code %s", code)
-	}
 }

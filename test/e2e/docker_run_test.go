@@ -90,14 +90,18 @@ func get(url, key string) (int, string, error) {
 // TestGatewayRunIsRedirected is `docker run IMAGE gateway run`, in the image
 // from nothing, where the wait is in-process, and in one that has a sleep.
 func TestGatewayRunIsRedirected(t *testing.T) {
-	for _, tt := range []struct{ name, image, heartbeat string }{
-		{"from nothing", "hermes-e2e-base", `^hermes gateway run$`},
-		{"with a sleep", image, `sleep infinity`},
+	for _, tt := range []struct {
+		name      string
+		container func(*testing.T) *docker
+		heartbeat string
+	}{
+		{"from nothing", newDockerBare, `^hermes gateway run$`},
+		{"with a sleep", newDocker, `^sleep infinity$`},
+		{"s6", newDockerS6, `^sleep infinity$`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDocker(t)
-			d.image = tt.image
+			d := tt.container(t)
 			d.run([]string{"--publish", "127.0.0.1::8642"}, "gateway", "run")
 			d.eventually("it answers from outside", func() error {
 				code, body, err := get(d.published()+"/health", "")
@@ -197,156 +201,156 @@ func TestNoSupervise(t *testing.T) {
 		{"variable", []string{"--env", "HERMES_GATEWAY_NO_SUPERVISE=Yes"}, []string{"gateway", "run"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			d := newDocker(t)
-			d.run(append(tt.options, "--env", "HERMES_GATEWAY_COMMAND=/bin/probe -exit 42 -after 2s"), tt.command...)
-			d.eventually("the slot is down", func() error {
-				f, err := d.fleet()
-				if err == nil && f.Gateways[0].State != "stopped" {
-					err = fmt.Errorf("it is %s", f.Gateways[0].State)
+			inBothImages(t, func(t *testing.T, d *docker) {
+				d.run(append(tt.options, "--env", "HERMES_GATEWAY_COMMAND=/bin/probe -exit 42 -after 2s"), tt.command...)
+				d.eventually("the slot is down", func() error {
+					f, err := d.fleet()
+					if err == nil && f.Gateways[0].State != "stopped" {
+						err = fmt.Errorf("it is %s", f.Gateways[0].State)
+					}
+					return err
+				})
+				if code := d.exitCode(); code != "42" {
+					t.Errorf("exit code %s\n%s", code, d.logs())
 				}
-				return err
+				if n := len(d.lines("default", "starts")); n != 1 {
+					t.Errorf("%d starts", n)
+				}
+				if strings.Contains(d.logs(), "is now supervised") {
+					t.Error("the breadcrumb was printed")
+				}
 			})
-			if code := d.exitCode(); code != "42" {
-				t.Errorf("exit code %s\n%s", code, d.logs())
-			}
-			if n := len(d.lines("default", "starts")); n != 1 {
-				t.Errorf("%d starts", n)
-			}
-			if strings.Contains(d.logs(), "is now supervised") {
-				t.Error("the breadcrumb was printed")
-			}
 		})
 	}
 }
 
 // TestFalsyVariableDoesNotOptOut: =0 is a typo, not a wish.
 func TestFalsyVariableDoesNotOptOut(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.run([]string{"--env", "HERMES_GATEWAY_NO_SUPERVISE=0", "--env", "HERMES_GATEWAY_COMMAND=/bin/probe"}, "gateway", "run")
-	d.eventually("it is supervised", func() error {
-		f, err := d.fleet()
-		if err == nil && f.Gateways[0].State != "running" {
-			err = fmt.Errorf("it is %s", f.Gateways[0].State)
-		}
-		return err
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.run([]string{"--env", "HERMES_GATEWAY_NO_SUPERVISE=0", "--env", "HERMES_GATEWAY_COMMAND=/bin/probe"}, "gateway", "run")
+		d.eventually("it is supervised", func() error {
+			f, err := d.fleet()
+			if err == nil && f.Gateways[0].State != "running" {
+				err = fmt.Errorf("it is %s", f.Gateways[0].State)
+			}
+			return err
+		})
 	})
 }
 
 // TestOneShotCommandsBootNothing: a plain hermes command in a fresh container.
 func TestOneShotCommandsBootNothing(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.probe("anna")
-	for _, command := range [][]string{{"profile", "list"}, {"version"}, {"hermes", "profile", "list"}, {"--help"}, {"status"}} {
-		out := d.docker(append([]string{"run", "--rm", "--volume", d.home + ":/opt/data", image}, command...)...)
-		if strings.Contains(out, "gateways run as uid") {
-			t.Errorf("%q booted:\n%s", command, out)
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.probe("anna")
+		for _, command := range [][]string{{"profile", "list"}, {"version"}, {"hermes", "profile", "list"}, {"--help"}, {"status"}} {
+			out := d.docker(append([]string{"run", "--rm", "--volume", d.home + ":/opt/data", d.image}, command...)...)
+			if strings.Contains(out, "gateways run as uid") {
+				t.Errorf("%q booted:\n%s", command, out)
+			}
 		}
-	}
-	for _, file := range []string{".hermes.lock", "logs/container-boot.log", "profiles/anna/gateway_intent.json"} {
-		if _, err := os.Stat(filepath.Join(d.home, file)); !os.IsNotExist(err) {
-			t.Errorf("%s was made", file)
+		for _, file := range []string{".hermes.lock", "logs/container-boot.log", "profiles/anna/gateway_intent.json"} {
+			if _, err := os.Stat(filepath.Join(d.home, file)); !os.IsNotExist(err) {
+				t.Errorf("%s was made", file)
+			}
 		}
-	}
+	})
 }
 
 // TestOneShotCommandIsStopped: a command that waits is PID 1, and ends when the
 // container is to.
 func TestOneShotCommandIsStopped(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.probe("anna")
-	log := filepath.Join(d.home, "logs", "gateways", "anna")
-	if err := os.MkdirAll(log, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(log, "current"), []byte("2026-01-02T03:04:05.000000Z hello\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	d.run(nil, "gateway", "logs", "--follow", "anna")
-	d.eventually("it follows the log", func() error {
-		if logs := d.logs(); !strings.Contains(logs, "hello") {
-			return errors.New(logs)
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.probe("anna")
+		log := filepath.Join(d.home, "logs", "gateways", "anna")
+		if err := os.MkdirAll(log, 0o755); err != nil {
+			t.Fatal(err)
 		}
-		return nil
+		if err := os.WriteFile(filepath.Join(log, "current"), []byte("2026-01-02T03:04:05.000000Z hello\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d.run(nil, "gateway", "logs", "--follow", "anna")
+		d.eventually("it follows the log", func() error {
+			if logs := d.logs(); !strings.Contains(logs, "hello") {
+				return errors.New(logs)
+			}
+			return nil
+		})
+		began := time.Now()
+		d.docker("stop", d.name)
+		if took, code := time.Since(began), d.exitCode(); took > 9*time.Second || code != "0" {
+			t.Errorf("stopped in %v, exit code %s", took, code)
+		}
 	})
-	began := time.Now()
-	d.docker("stop", d.name)
-	if took, code := time.Since(began), d.exitCode(); took > 9*time.Second || code != "0" {
-		t.Errorf("stopped in %v, exit code %s", took, code)
-	}
 }
 
 // TestProgramsAsCommand: their exit code is the container's.
 func TestProgramsAsCommand(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	for _, tt := range []struct {
-		code    int
-		command []string
-	}{
-		{42, []string{"sh", "-c", "exit 42"}},
-		{0, []string{"busybox", "true"}},
-		{127, []string{"no-such-program"}},
-		{143, []string{"sh", "-c", "kill -TERM $$; sleep 5"}},
-		{2, []string{"gateway", "start", "--no-such-flag"}},
-	} {
-		out, err := exec.Command("docker", append([]string{"run", "--rm", "--volume", d.home + ":/opt/data", image}, tt.command...)...).CombinedOutput()
-		code := 0
-		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-			code = exit.ExitCode()
-		} else if err != nil {
-			t.Fatal(err)
+	inBothImages(t, func(t *testing.T, d *docker) {
+		for _, tt := range []struct {
+			code    int
+			command []string
+		}{
+			{42, []string{"sh", "-c", "exit 42"}},
+			{0, []string{"busybox", "true"}},
+			{127, []string{"no-such-program"}},
+			{143, []string{"sh", "-c", "kill -TERM $$; sleep 5"}},
+			{2, []string{"gateway", "start", "--no-such-flag"}},
+		} {
+			out, err := exec.Command("docker", append([]string{"run", "--rm", "--volume", d.home + ":/opt/data", d.image}, tt.command...)...).CombinedOutput()
+			code := 0
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+				code = exit.ExitCode()
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if code != tt.code {
+				t.Errorf("%q: exit %d, want %d\n%s", tt.command, code, tt.code, out)
+			}
 		}
-		if code != tt.code {
-			t.Errorf("%q: exit %d, want %d\n%s", tt.command, code, tt.code, out)
-		}
-	}
+	})
 }
 
 // TestExecAsRootAndAsHermes: both manage the fleet, and neither leaves a file
 // that a gateway cannot read.
 func TestExecAsRootAndAsHermes(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.probe("anna")
-	d.run(nil, "sleep", "infinity")
-	d.eventually("the supervisor answers", d.expect("anna stopped"))
-	for _, user := range []string{"0", "10000", "hermes"} {
-		name := "by-" + user
-		for _, args := range [][]string{
-			{"profile", "create", name},
-			{"gateway", "start", "anna"},
-			{"gateway", "restart", "anna"},
-			{"status"},
-			{"gateway", "stop", "anna"},
-			{"why", "anna"},
-			{"gateway", "logs", "anna"},
-			{"profile", "rename", name, name + "-2"},
-		} {
-			if stdout, stderr, code := d.exec(append([]string{"--user", user, d.name, "hermes"}, args...)...); code != 0 {
-				t.Errorf("as %s: hermes %q: exit %d\n%s%s", user, args, code, stdout, stderr)
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.probe("anna")
+		d.run(nil, "sleep", "infinity")
+		d.eventually("the supervisor answers", d.expect("anna stopped"))
+		for _, user := range []string{"0", "10000", "hermes"} {
+			name := "by-" + user
+			for _, args := range [][]string{
+				{"profile", "create", name},
+				{"gateway", "start", "anna"},
+				{"gateway", "restart", "anna"},
+				{"status"},
+				{"gateway", "stop", "anna"},
+				{"why", "anna"},
+				{"gateway", "logs", "anna"},
+				{"profile", "rename", name, name + "-2"},
+			} {
+				if stdout, stderr, code := d.exec(append([]string{"--user", user, d.name, "hermes"}, args...)...); code != 0 {
+					t.Errorf("as %s: hermes %q: exit %d\n%s%s", user, args, code, stdout, stderr)
+				}
 			}
 		}
-	}
-	if _, stderr, code := d.exec("--user", "4711", d.name, "hermes", "gateway", "start", "anna"); code != 1 || !strings.Contains(stderr, "uid 4711") {
-		t.Errorf("a stranger: exit %d\n%s", code, stderr)
-	}
-	err := filepath.Walk(d.home, func(path string, info os.FileInfo, err error) error {
+		if _, stderr, code := d.exec("--user", "4711", d.name, "hermes", "gateway", "start", "anna"); code != 1 || !strings.Contains(stderr, "uid 4711") {
+			t.Errorf("a stranger: exit %d\n%s", code, stderr)
+		}
+		err := filepath.Walk(d.home, func(path string, info os.FileInfo, err error) error {
+			if err != nil {
+				return err
+			}
+			owner := info.Sys().(*syscall.Stat_t)
+			if owner.Uid != 10000 && filepath.Base(path) != ".hermes.lock" {
+				t.Errorf("%s belongs to uid %d, mode %v", path, owner.Uid, info.Mode())
+			}
+			return nil
+		})
 		if err != nil {
-			return err
+			t.Error(err)
 		}
-		owner := info.Sys().(*syscall.Stat_t)
-		if owner.Uid != 10000 && filepath.Base(path) != ".hermes.lock" {
-			t.Errorf("%s belongs to uid %d, mode %v", path, owner.Uid, info.Mode())
-		}
-		return nil
 	})
-	if err != nil {
-		t.Error(err)
-	}
 }
 
 // TestUids: who gateways run as, by variable, by --user and by the home's owner.
@@ -364,56 +368,56 @@ func TestUids(t *testing.T) {
 		{"--user", []string{"--user", "1234:1234"}, 1234, "1234"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			d := newDocker(t)
-			d.probe("anna")
-			for _, path := range []string{d.home, filepath.Join(d.home, "profiles"), filepath.Join(d.home, "profiles/anna")} {
-				if err := os.Chown(path, tt.owner, tt.owner); err != nil {
+			inBothImages(t, func(t *testing.T, d *docker) {
+				d.probe("anna")
+				for _, path := range []string{d.home, filepath.Join(d.home, "profiles"), filepath.Join(d.home, "profiles/anna")} {
+					if err := os.Chown(path, tt.owner, tt.owner); err != nil {
+						t.Fatal(err)
+					}
+				}
+				d.run(tt.options)
+				d.eventually("the supervisor answers", d.expect("anna stopped"))
+				d.must("gateway", "start", "anna")
+				f, err := d.fleet()
+				if err != nil {
 					t.Fatal(err)
 				}
-			}
-			d.run(tt.options)
-			d.eventually("the supervisor answers", d.expect("anna stopped"))
-			d.must("gateway", "start", "anna")
-			f, err := d.fleet()
-			if err != nil {
-				t.Fatal(err)
-			}
-			stdout, stderr, _ := d.exec(d.name, "busybox", "stat", "-c", "%u", fmt.Sprintf("/proc/%d", f.Gateways[1].PID))
-			if strings.TrimSpace(stdout) != tt.want {
-				t.Errorf("anna runs as uid %s, want %s %s", strings.TrimSpace(stdout), tt.want, stderr)
-			}
+				stdout, stderr, _ := d.exec(d.name, "busybox", "stat", "-c", "%u", fmt.Sprintf("/proc/%d", f.Gateways[1].PID))
+				if strings.TrimSpace(stdout) != tt.want {
+					t.Errorf("anna runs as uid %s, want %s %s", strings.TrimSpace(stdout), tt.want, stderr)
+				}
+			})
 		})
 	}
 }
 
 // TestHealthcheck: Docker itself finds the container healthy.
 func TestHealthcheck(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.run([]string{"--health-interval", "1s"})
-	d.eventually("Docker says healthy", func() error {
-		if s := d.docker("inspect", "--format", "{{.State.Health.Status}}", d.name); s != "healthy" {
-			return errors.New(s)
-		}
-		return nil
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.run([]string{"--health-interval", "1s"})
+		d.eventually("Docker says healthy", func() error {
+			if s := d.docker("inspect", "--format", "{{.State.Health.Status}}", d.name); s != "healthy" {
+				return errors.New(s)
+			}
+			return nil
+		})
 	})
 }
 
 // TestOrphansAreReaped: a grandchild that is orphaned leaves no zombie.
 func TestOrphansAreReaped(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.run(nil)
-	d.eventually("the supervisor answers", d.expect())
-	for range 20 {
-		d.exec("--detach", d.name, "sh", "-c", "(sleep 0.1 &) ; exit 0")
-	}
-	d.eventually("no zombies", func() error {
-		out := d.docker("top", d.name, "-eo", "pid,stat,args")
-		if strings.Contains(out, "Z") && strings.Contains(out, "<defunct>") {
-			return errors.New(out)
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.run(nil)
+		d.eventually("the supervisor answers", d.expect())
+		for range 20 {
+			d.exec("--detach", d.name, "sh", "-c", "(sleep 0.1 &) ; exit 0")
 		}
-		return nil
+		d.eventually("no zombies", func() error {
+			out := d.docker("top", d.name, "-eo", "pid,stat,args")
+			if strings.Contains(out, "Z") && strings.Contains(out, "<defunct>") {
+				return errors.New(out)
+			}
+			return nil
+		})
 	})
 }

@@ -30,6 +30,14 @@ func newDocker(t *testing.T) *docker {
 	return newContainer(t, builtImage)
 }
 
+// newDockerBare is newDocker for the image as it is shipped.
+func newDockerBare(t *testing.T) *docker {
+	t.Helper()
+	d := newDocker(t)
+	d.image = "hermes-e2e-base"
+	return d
+}
+
 // newDockerS6 is newDocker for the image with s6.
 func newDockerS6(t *testing.T) *docker {
 	t.Helper()

@@ -128,3 +128,15 @@ func copyFile(from, to string) error {
 	}
 	return os.WriteFile(to, content, 0o755)
 }
+
+// inBothImages runs a test in the image from nothing and in the one with s6.
+func inBothImages(t *testing.T, test func(t *testing.T, d *docker)) {
+	t.Helper()
+	t.Parallel()
+	for name, prepare := range map[string]func(*testing.T) *docker{"native": newDocker, "s6": newDockerS6} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, prepare(t))
+		})
+	}
+}
