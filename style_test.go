@@ -34,7 +34,6 @@ func longFunctions() map[string]string {
 		"internal/store.TestCorruptStateFiles":               cases,
 		"internal/supervisor.TestBootTable":                  cases,
 		"internal/supervisor.TestRunsOutliveTheirSupervisor": cases,
-		"test/e2e.TestDemonstrationInDocker":                 story,
 		"test/e2e.TestHomeOfTheOriginalBootsTwice":           story,
 		"test/e2e.TestSetupInDocker":                         story,
 		"internal/cli.TestSetupAsks":                         story,

@@ -16,6 +16,7 @@ import (
 	"hermes/internal/fault"
 	"hermes/internal/profile"
 	"hermes/internal/store"
+	"hermes/internal/testkit"
 )
 
 // of is the recipe of a profile coder with that config.yaml, at a port.
@@ -126,7 +127,7 @@ func TestRefusals(t *testing.T) {
 // started.
 func TestUnreadable(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can ask for another uid")
+		testkit.Unavailable(t, "only root can ask for another uid")
 	}
 	_, err := of(t, "gateway:\n  command: [true]\n", 0, func(in *Input, _ string) { in.As = &Owner{UID: 4711, GID: 4711} })
 	if fault.CodeOf(err) != fault.Unreadable {

@@ -114,7 +114,7 @@ func (a Attendant) main() (code int, err error) {
 	}
 	ended := make(chan *os.ProcessState, 1)
 	go func() {
-		state, _ := p.Wait() //nolint:errcheck // it is our child, and nobody else waits for it
+		state, _ := p.Wait() // it is our child, and nobody else waits for it
 		ended <- state
 	}()
 	select {
@@ -192,12 +192,12 @@ const (
 // longest grace: s6-svscan would wait for it for ever.
 func (a Attendant) tearDown() {
 	dir := s6.Scandir{Dir: s6.ScanDir}
-	out, err := exec.Command(tool("s6-svscanctl"), "-t", dir.Dir).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), longest()+slack)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, tool("s6-svscanctl"), "-t", dir.Dir).CombinedOutput()
 	if err != nil && scans() {
 		fmt.Fprintf(a.Stderr, "✗ s6-svscan was not told to end: %v\n%s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), longest()+slack)
-	defer cancel()
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	var quiet time.Time

@@ -1,6 +1,7 @@
 package s6init
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -262,11 +263,15 @@ func svscan() (string, error) {
 // 500, and a gateway with its log is up to two of them.
 const maxServices = "4000"
 
+// usageTime bounds the wait for a usage.
+const usageTime = 5 * time.Second
+
 // capacity is the option for that: -C, which counts loggers, or before 2.13 -c,
 // which does not. The usage tells, which later versions do not print.
 func capacity(path string) []string {
-	cmd := exec.Command(path, "-Z")
-	cmd.WaitDelay = time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), usageTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "-Z")
 	usage, _ := cmd.CombinedOutput() // that it fails is how it tells
 	if strings.Contains(string(usage), " -c ") && !strings.Contains(string(usage), " -C ") {
 		return []string{"-c", maxServices}

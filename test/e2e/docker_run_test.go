@@ -130,11 +130,7 @@ func TestGatewayRunIsRedirected(t *testing.T) {
 			if n := matching(processes, tt.heartbeat); n != 1 {
 				t.Errorf("%d heartbeats in %q", n, processes)
 			}
-			for _, want := range []string{"supervised", "--no-supervise", "HERMES_GATEWAY_NO_SUPERVISE"} {
-				if logs := d.logs(); !strings.Contains(logs, want) {
-					t.Errorf("the breadcrumb does not say %q:\n%s", want, logs)
-				}
-			}
+			d.breadcrumb()
 			_, stderr, _ := d.hermes("gateway", "stop")
 			if !strings.Contains(stderr, "next boot") {
 				t.Errorf("stop does not say that the container's command starts it again: %q", stderr)
@@ -155,37 +151,48 @@ func TestGatewayRunIsRedirected(t *testing.T) {
 // supervisor, not for the gateway: that may crash and be parked, and is mended
 // in the container that runs.
 func TestContainerOutlivesItsGateway(t *testing.T) {
-	t.Parallel()
-	d := newDocker(t)
-	d.configure("default", "-exit", "1")
-	d.run(nil, "gateway", "run")
-	is := func(want string) func() error {
-		return func() error {
-			if up := d.docker("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", d.name); up != "true 0" {
-				return fmt.Errorf("the container: running, restarts: %s", up)
+	inBothImages(t, func(t *testing.T, d *docker) {
+		d.configure("default", "-exit", "1")
+		d.run(nil, "gateway", "run")
+		is := func(want string) func() error {
+			return func() error {
+				if up := d.docker("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", d.name); up != "true 0" {
+					return fmt.Errorf("the container: running, restarts: %s", up)
+				}
+				g, err := d.of("default")
+				if err == nil && g.State != want {
+					err = fmt.Errorf("it is %s", g.State)
+				}
+				return err
 			}
-			g, err := d.of("default")
-			if err == nil && g.State != want {
-				err = fmt.Errorf("it is %s", g.State)
+		}
+		d.eventually("it has crashed more than once", func() error {
+			if n := len(d.lines("default", "starts")); n < 2 {
+				return fmt.Errorf("%d starts", n)
 			}
-			return err
+			return is("backoff")()
+		})
+		d.configure("default", "-exit", "78")
+		d.hermes("gateway", "restart")
+		d.eventually("it is parked", is("parked"))
+		d.configure("default")
+		d.must("gateway", "start")
+		d.eventually("it is mended", is("running"))
+		d.docker("stop", d.name)
+		if code := d.exitCode(); code != "0" {
+			t.Errorf("exit code %s\n%s", code, d.logs())
 		}
-	}
-	d.eventually("it has crashed more than once", func() error {
-		if n := len(d.lines("default", "starts")); n < 2 {
-			return fmt.Errorf("%d starts", n)
-		}
-		return is("backoff")()
 	})
-	d.configure("default", "-exit", "78")
-	d.hermes("gateway", "restart")
-	d.eventually("it is parked", is("parked"))
-	d.configure("default")
-	d.must("gateway", "start")
-	d.eventually("it is mended", is("running"))
-	d.docker("stop", d.name)
-	if code := d.exitCode(); code != "0" {
-		t.Errorf("exit code %s\n%s", code, d.logs())
+}
+
+// breadcrumb checks that the command says what it did, and how to opt out.
+func (d *docker) breadcrumb() {
+	d.t.Helper()
+	logs := d.logs()
+	for _, want := range []string{"supervised", "--no-supervise", "HERMES_GATEWAY_NO_SUPERVISE"} {
+		if !strings.Contains(logs, want) {
+			d.t.Errorf("the breadcrumb does not say %q:\n%s", want, logs)
+		}
 	}
 }
 

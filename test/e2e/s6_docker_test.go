@@ -45,30 +45,9 @@ func TestToolsOfS6Agree(t *testing.T) {
 	d.probe("bert", "-exit", "78")
 	d.run(nil)
 	d.eventually("the supervisor answers", d.expect("anna stopped", "bert stopped"))
-	agree := func(name, state string, code int) {
-		t.Helper()
-		svstat := func() (up, pid string) {
-			out, rc := d.tool("s6-svstat", "-o", "up,pid", slots+name)
-			if rc != 0 {
-				t.Fatalf("s6-svstat: exit %d", rc)
-			}
-			up, pid, _ = strings.Cut(out, " ")
-			return up, pid
-		}
-		d.eventually("both say that "+name+" is "+state, func() error {
-			stdout, stderr, rc := d.hermes("-p", name, "gateway", "status", "--json")
-			up, pid := svstat()
-			g, err := d.gateway(name)
-			running := state == "running"
-			if err != nil || g.State != state || rc != code || up != strconv.FormatBool(running) || running && strconv.Itoa(g.PID) != pid {
-				err = errors.Join(err, fmt.Errorf("exit %d, %s%s s6-svstat: up %s, pid %s", rc, stdout, stderr, up, pid))
-			}
-			return err
-		})
-	}
-	agree("anna", "stopped", 3)
+	d.agree("anna", "stopped", 3)
 	d.must("gateway", "start", "anna")
-	agree("anna", "running", 0)
+	d.agree("anna", "running", 0)
 	if _, code := d.tool("s6-svwait", "-u", "-t", "5000", slots+"anna"); code != 0 {
 		t.Errorf("s6-svwait -u: exit %d", code)
 	}
@@ -78,27 +57,44 @@ func TestToolsOfS6Agree(t *testing.T) {
 	if _, code := d.tool("/command/s6-svc", "-wD", "-T", "5000", "-d", slots+"anna"); code != 0 {
 		t.Errorf("s6-svc -d: exit %d", code)
 	}
-	agree("anna", "stopped", 3)
+	d.agree("anna", "stopped", 3)
 	if g, err := d.gateway("anna"); err != nil || g.Intent != "running" {
 		t.Errorf("s6-svc -d is no wish of an operator's, the intent is %s, %v", g.Intent, err)
 	}
 	if _, code := d.tool("s6-svc", "-wU", "-T", "5000", "-u", slots+"anna"); code != 0 {
 		t.Errorf("s6-svc -u: exit %d", code)
 	}
-	agree("anna", "running", 0)
+	d.agree("anna", "running", 0)
 	d.must("gateway", "stop", "anna")
 	if _, code := d.tool("s6-svwait", "-D", "-t", "5000", slots+"anna"); code != 0 {
 		t.Errorf("s6-svwait -D: exit %d", code)
 	}
-	agree("anna", "stopped", 3)
+	d.agree("anna", "stopped", 3)
 	d.hermes("gateway", "start", "bert")
-	agree("bert", "parked", 3)
+	d.agree("bert", "parked", 3)
 	if out, _ := d.tool("s6-svstat", "-o", "wantedup", slots+"bert"); out != "false" {
 		t.Errorf("s6 wants the parked one up: %s", out)
 	}
 	if _, code := d.tool("s6-svok", slots+"nobody"); code == 0 {
 		t.Error("s6-svok finds a slot that is none")
 	}
+}
+
+// agree waits until `gateway status`, with that exit code, and s6-svstat say
+// that a gateway is in the state.
+func (d *docker) agree(name, state string, code int) {
+	d.t.Helper()
+	d.eventually("both say that "+name+" is "+state, func() error {
+		stdout, stderr, rc := d.hermes("-p", name, "gateway", "status", "--json")
+		out, svstat := d.tool("s6-svstat", "-o", "up,pid", slots+name)
+		up, pid, _ := strings.Cut(out, " ")
+		g, err := d.gateway(name)
+		running := state == "running"
+		if err != nil || g.State != state || rc != code || svstat != 0 || up != strconv.FormatBool(running) || running && strconv.Itoa(g.PID) != pid {
+			err = errors.Join(err, fmt.Errorf("exit %d, %s%s s6-svstat: exit %d, up %s, pid %s", rc, stdout, stderr, svstat, up, pid))
+		}
+		return err
+	})
 }
 
 // TestSuperviseKilled: s6 starts a second copy of a gateway whose s6-supervise
