@@ -43,6 +43,7 @@ lint:
 # generate: the reference pages that come from the code.
 generate:
 	go test . -run=TestDependencies -update
+	go test ./internal/capability -run=TestReferenceIsFresh -update
 	go test ./internal/cli -run=TestReferenceIsFresh -update
 	go test ./internal/condition -run=TestReferenceIsFresh -update
 	go test ./internal/server -run=TestDocs -update

@@ -17,6 +17,7 @@ func ranks() map[string]int {
 	return map[string]int{
 		"api":                        0,
 		"internal/amount":            0,
+		"internal/capability":        0,
 		"internal/condition":         0,
 		"internal/fault":             0,
 		"internal/notify":            0,
@@ -59,6 +60,7 @@ func ranks() map[string]int {
 		".":                          free,
 		"bench":                      free,
 		"internal/engine/enginetest": free,
+		"internal/fleettest":         free,
 		"internal/testkit":           free,
 	}
 }
@@ -104,7 +106,7 @@ func TestImportRanks(t *testing.T) {
 // purePackages decide and do nothing: the same facts in, the same answer out.
 func purePackages() []string {
 	return []string{
-		"api", "internal/profile", "internal/fault", "internal/condition", "internal/amount",
+		"api", "internal/profile", "internal/fault", "internal/amount", "internal/capability", "internal/condition",
 		"internal/lifecycle", "internal/restart", "internal/reconcile", "internal/port",
 	}
 }

@@ -36,6 +36,7 @@ const (
 	ProgramNotFound      Code = "program_not_found" // init: neither a hermes command nor a program
 	DashboardOff         Code = "dashboard_off"     // the supervisor runs no dashboard
 	S6CommandFailed      Code = "s6_command_failed" // a tool of s6 was run and failed
+	EngineLacks          Code = "engine_lacks"      // the engine has no such thing
 	Shutdown             Code = "shutting_down"
 	Internal             Code = "internal"
 )
@@ -117,6 +118,8 @@ func (c Code) HTTPStatus() int {
 		return http.StatusBadGateway
 	case GatewayTimeout:
 		return http.StatusGatewayTimeout
+	case EngineLacks:
+		return http.StatusNotImplemented
 	case Shutdown, NoSupervisor, NoAnswer:
 		return http.StatusServiceUnavailable
 	default:

@@ -36,6 +36,9 @@ func (s *Server) events(w *writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if s.o.Events == nil {
+		return s.noEvents(r.Context())
+	}
 	if !follow {
 		s.write(w, http.StatusOK, s.o.Events.Page(q))
 		return nil
@@ -44,6 +47,16 @@ func (s *Server) events(w *writer, r *http.Request) error {
 		q = event.Query{Profile: q.Profile, After: s.o.Events.Page(event.Query{Newest: true, Limit: 1}).Last}
 	}
 	return s.streamEvents(w, r, q)
+}
+
+// noEvents refuses what the engine does not have.
+func (s *Server) noEvents(ctx context.Context) error {
+	f, err := s.o.Fleet.Fleet(ctx)
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.EngineLacks, "engine %s keeps no events: nobody is there to see them", f.Engine).
+		WithHint("hermes status")
 }
 
 // eventQuery reads what is asked for.

@@ -164,3 +164,17 @@ func TestEventStreamKeepalive(t *testing.T) {
 	}
 	t.Error("a stream without events said nothing")
 }
+
+// An engine without events refuses to tell any, once and as a stream.
+func TestNoEvents(t *testing.T) {
+	rn := serve(t, &backend{}, func(o *Options) { o.Events = nil })
+	for _, path := range []string{"/v1/events", "/v1/events?follow=1"} {
+		status, body := rn.ask(t, "GET", path, "")
+		if status != http.StatusNotImplemented || !strings.Contains(body, `"engine_lacks"`) || !strings.Contains(body, "hermes status") {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	if status, _ := rn.ask(t, "GET", "/v1/events?limit=x", ""); status != http.StatusBadRequest {
+		t.Errorf("a wrong question: %d", status)
+	}
+}

@@ -134,7 +134,7 @@ func routes() []route {
 		{
 			method: "GET", pattern: "/v1/events", access: read, handle: (*Server).events,
 			command: "hermes events", does: eventsDo, query: "after, profile, limit, follow",
-			answer: api.EventList{}, codes: []fault.Code{fault.InvalidName},
+			answer: api.EventList{}, codes: []fault.Code{fault.InvalidName, fault.EngineLacks},
 		},
 		{
 			method: "GET", pattern: "/v1/plan", access: read, handle: (*Server).plan,

@@ -90,7 +90,8 @@ type Request struct {
 	By      string        // "cli uid 1000"
 }
 
-// Options are the parts of a [Server]; all but Container and Drain are needed.
+// Options are the parts of a [Server]; all but Container, Drain and, for an
+// engine that has none, Events are needed.
 type Options struct {
 	Listener  net.Listener // of a unix socket; Run closes it
 	Fleet     Fleet
