@@ -17,6 +17,7 @@ import (
 	"hermes/api"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
+	"hermes/internal/recipe"
 	"hermes/internal/store"
 )
 
@@ -318,7 +319,7 @@ func TestNextNamesACommandThatCanBeTyped(t *testing.T) {
 		{api.Gateway{State: "stopped", Intent: "stopped"}, "nothing: it stays down until it is started", "hermes gateway start anna"},
 	} {
 		tt.g.Profile = "anna"
-		if sentence, hint := next(tt.g, now); sentence != tt.sentence || hint != tt.hint {
+		if sentence, hint := recipe.Next(tt.g, now); sentence != tt.sentence || hint != tt.hint {
 			t.Errorf("%s: %q, %q", tt.g.State, sentence, hint)
 		}
 	}
