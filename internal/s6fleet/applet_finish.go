@@ -67,15 +67,27 @@ func (a Applet) finish() (code int, err error) {
 	last.AddExit(e)
 	err = d.record(p, a.Dir, last)
 	if !e.Asked && (verdict == restart.Park || verdict == restart.Stay) {
-		return exitDown, err
+		return a.stayDown(), err
 	}
 	return 0, err
+}
+
+// stayDown is the answer for a slot that is to stay down. It is also kept: an
+// s6-supervise that follows one that was killed knows nothing of the answer.
+func (a Applet) stayDown() int {
+	fd, err := unix.Open(filepath.Join(a.Dir, downFile), unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		fmt.Fprintf(a.Stderr, "! it is started again if its s6-supervise is: %v\n", err)
+		return exitDown
+	}
+	unix.Close(fd)
+	return exitDown
 }
 
 // unrecorded is the answer where no record can be read or is to be written.
 func (a Applet) unrecorded(end ended) int {
 	if end.code == profile.ExitConfig {
-		return exitDown
+		return a.stayDown()
 	}
 	return 0
 }

@@ -26,6 +26,9 @@ const (
 	restartingFile = "restarting"
 	// observedFile is the observation of the dashboard, which has no profile.
 	observedFile = "supervision.json"
+
+	// downFile is s6's own, beside data/: the next s6-supervise starts nothing.
+	downFile = "down"
 )
 
 // NotificationFD is where every slot's run says that it is ready. What does not
