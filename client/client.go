@@ -4,7 +4,7 @@
 // # Usage
 //
 // [Find] reads the home's lease and gives a client for whoever holds it; [New]
-// is for a socket that is known. Every method is one request.
+// is for a socket that is known, [Over] for one without. Every method is one request.
 //
 // # Concurrency
 //
@@ -26,6 +26,8 @@
 package client
 
 import (
+	"context"
+	"net"
 	"os"
 	"time"
 
@@ -55,6 +57,8 @@ type Client struct {
 	home   string // "" when made by New
 	socket string // as New was told; Find's is in the lease
 	limits limits
+	// connect is how Over was told to reach the supervisor; nil: by the socket.
+	connect func(context.Context) (net.Conn, error)
 }
 
 // limits are the patience of a client; tests shorten it.
@@ -65,6 +69,14 @@ type limits struct {
 // New is a client of the supervisor that listens on socket.
 func New(socket string) *Client {
 	return &Client{socket: socket, limits: limits{dialPatience, healthPatience, patience, quiet}}
+}
+
+// Over is a client of whatever connect leads to: a supervisor that has no
+// process of its own.
+func Over(connect func(context.Context) (net.Conn, error)) *Client {
+	c := New("")
+	c.connect = connect
+	return c
 }
 
 // Find is a client of home's supervisor. The error has the code no_supervisor

@@ -18,6 +18,9 @@ import (
 // moment, while a supervisor comes up: it is tried again, with the lease read
 // anew, for c.limits.dial.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	if c.connect != nil {
+		return c.connect(ctx)
+	}
 	give, cancel := context.WithTimeout(ctx, c.limits.dial)
 	defer cancel()
 	pause := time.Millisecond

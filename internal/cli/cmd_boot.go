@@ -27,7 +27,7 @@ func newBootCmd(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan, err := bootPlan(cmd.Context(), at)
+			plan, err := e.bootDryRun(cmd.Context(), at)
 			if err != nil {
 				return err
 			}
@@ -45,8 +45,8 @@ func newBootCmd(e *env) *cobra.Command {
 	return cmd
 }
 
-func bootPlan(ctx context.Context, at place) (api.Plan, error) {
-	c, err := client.Find(at.home)
+func (e *env) bootDryRun(ctx context.Context, at place) (api.Plan, error) {
+	c, err := e.find(at.home)
 	if err == nil {
 		lines, err := c.Plan(ctx)
 		return api.Plan{Lines: lines}, err

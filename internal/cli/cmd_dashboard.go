@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"hermes/api"
-	"hermes/client"
 	"hermes/internal/fault"
 )
 
@@ -83,7 +82,7 @@ func (f *dashboardFlags) override(cmd *cobra.Command, s *dashboardSettings) {
 
 // restartDashboard restarts the one that a supervisor runs.
 func (e *env) restartDashboard(ctx context.Context, at place, timeout time.Duration) error {
-	c, err := client.Find(at.home)
+	c, err := e.find(at.home)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"hermes/internal/fault"
 	"hermes/internal/lease"
 	"hermes/internal/runtimedir"
+	"hermes/internal/s6"
 	"hermes/internal/store"
 )
 
@@ -124,6 +125,8 @@ func (e *env) examine(p patient) []condition.Condition {
 	switch {
 	case !p.supervised:
 		dir, refused = runtimedir.Probe(p.home, e.candidates()...)
+	case p.supervisor.Socket == "": // under s6 there is none
+		dir = s6.ScanDir
 	case p.supervisor.UID == os.Geteuid(): // who would have tried the same
 		dir = filepath.Dir(p.supervisor.Socket)
 		_, refused = runtimedir.Probe(p.home, e.betterThan(dir)...)
@@ -156,7 +159,7 @@ func (e *env) repair(p patient, found []condition.Condition) error {
 // askSupervisor adds what the supervisor knows of its fleet.
 func (e *env) askSupervisor(ctx context.Context, p patient, d *api.Diagnosis) {
 	fleet, ready, err := func() (fleet api.Fleet, ready api.Health, err error) {
-		c, err := client.Find(p.home)
+		c, err := e.find(p.home)
 		if err == nil {
 			fleet, err = c.Fleet(ctx)
 		}

@@ -78,7 +78,7 @@ type eventPrinter struct {
 }
 
 func (p *eventPrinter) print(ctx context.Context) error {
-	c, err := client.Find(p.home)
+	c, err := p.find(p.home)
 	switch {
 	case err == nil:
 		err = p.past(ctx, c)
@@ -155,7 +155,7 @@ func (p *eventPrinter) follow(ctx context.Context, c *client.Client) error {
 	for {
 		var err error
 		if c == nil {
-			c, err = client.Find(p.home)
+			c, err = p.find(p.home)
 		}
 		if err == nil {
 			waiting = false

@@ -122,7 +122,7 @@ func (e *env) act(cmd *cobra.Command, a action, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := client.Find(at.home)
+	c, err := e.find(at.home)
 	switch {
 	case client.IsNoSupervisor(err):
 		return e.actAlone(cmd.Context(), a, at, names)

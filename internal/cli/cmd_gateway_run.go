@@ -86,7 +86,7 @@ func (r *run) do(ctx context.Context, noSupervise bool) error {
 // detect asks the supervisor of the home what it is. One of a container that
 // does not answer is still one: its own word is in the lease.
 func (r *run) detect(ctx context.Context) (supervision, error) {
-	c, err := client.Find(r.at.home)
+	c, err := r.find(r.at.home)
 	if client.IsNoSupervisor(err) {
 		return supervisionNone, nil
 	}

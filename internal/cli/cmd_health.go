@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"hermes/api"
-	"hermes/client"
 	"hermes/internal/fault"
 )
 
@@ -49,7 +48,7 @@ func newHealthCmd(e *env) *cobra.Command {
 // probe asks the supervisor; that it cannot be asked is an answer too.
 func (e *env) probe(ctx context.Context, at place, ready bool) api.Health {
 	h, err := func() (api.Health, error) {
-		c, err := client.Find(at.home)
+		c, err := e.find(at.home)
 		if err != nil {
 			return api.Health{}, err
 		}

@@ -25,8 +25,8 @@ func newProfileCmd(e *env) *cobra.Command {
 }
 
 // supervisorOf is a client of the home's supervisor, nil where there is none.
-func supervisorOf(at place) (*client.Client, error) {
-	c, err := client.Find(at.home)
+func (e *env) supervisorOf(at place) (*client.Client, error) {
+	c, err := e.find(at.home)
 	if client.IsNoSupervisor(err) {
 		return nil, nil
 	}
@@ -59,7 +59,7 @@ func newProfileCreateCmd(e *env) *cobra.Command {
 }
 
 func (e *env) createProfile(ctx context.Context, at place, name profile.Name) error {
-	c, err := supervisorOf(at)
+	c, err := e.supervisorOf(at)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func newProfileRenameCmd(e *env) *cobra.Command {
 }
 
 func renameProfile(ctx context.Context, at place, from, to profile.Name, e *env) error {
-	c, err := supervisorOf(at)
+	c, err := e.supervisorOf(at)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func newProfileShowCmd(e *env) *cobra.Command {
 
 // profiles lists the home's profiles.
 func (e *env) profiles(ctx context.Context, at place) ([]api.Profile, error) {
-	c, err := supervisorOf(at)
+	c, err := e.supervisorOf(at)
 	if err != nil {
 		return nil, err
 	}

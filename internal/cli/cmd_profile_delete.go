@@ -46,7 +46,7 @@ func newProfileDeleteCmd(e *env) *cobra.Command {
 }
 
 func (e *env) deleteProfile(ctx context.Context, at place, name profile.Name, yes bool) error {
-	c, err := supervisorOf(at)
+	c, err := e.supervisorOf(at)
 	if err != nil {
 		return err
 	}

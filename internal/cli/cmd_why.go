@@ -47,7 +47,7 @@ func newWhyCmd(e *env) *cobra.Command {
 }
 
 func (e *env) why(ctx context.Context, at place, name profile.Name) (api.Why, error) {
-	c, err := client.Find(at.home)
+	c, err := e.find(at.home)
 	if err == nil {
 		why, err := c.Why(ctx, string(name))
 		if meansDashboard(name, err) {

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hermes/client"
 	"hermes/internal/access"
 	"hermes/internal/config"
 	"hermes/internal/dashboard"
@@ -121,7 +120,7 @@ const drainDashboard = 3 * time.Second
 // serveDashboard serves until ctx ends: then streams end, what is under way
 // gets a moment, and a second Ctrl-C ends even that.
 func (e *env) serveDashboard(ctx context.Context, at place, s dashboardSettings) error {
-	ln, err := listenDashboard(ctx, at, s.bind)
+	ln, err := e.listenDashboard(ctx, at, s.bind)
 	if err != nil {
 		return err
 	}
@@ -130,11 +129,11 @@ func (e *env) serveDashboard(ctx context.Context, at place, s dashboardSettings)
 		signOut = access.LogoutPath
 	}
 	pages := dashboard.New(dashboard.Options{
-		Connect: dashboard.Home(at.home), Logger: s.log, Address: e.address, SignOut: signOut,
+		Connect: e.connector(at.home), Logger: s.log, Address: e.address, SignOut: signOut,
 		User: func(r *http.Request) string { return access.CallerOf(r.Context()).Name },
 	})
 	kill, killNow := context.WithCancel(context.WithoutCancel(ctx)) // requests outlive ctx: that is the drain
-	srv := access.NewServer(kill, s.guard.Wrap(withVitals(pages, at)), s.log)
+	srv := access.NewServer(kill, s.guard.Wrap(e.withVitals(pages, at)), s.log)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer killNow()
@@ -188,13 +187,13 @@ func (e *env) drain(ctx context.Context, srv *http.Server, log *slog.Logger) {
 }
 
 // listenDashboard listens, or says why not and who does.
-func listenDashboard(ctx context.Context, at place, b access.Bind) (net.Listener, error) {
+func (e *env) listenDashboard(ctx context.Context, at place, b access.Bind) (net.Listener, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", b.Address())
 	switch {
 	case err == nil:
 		return ln, nil
 	case errors.Is(err, unix.EADDRINUSE):
-		owner, hint := portOwner(ctx, at, b.Port)
+		owner, hint := e.portOwner(ctx, at, b.Port)
 		return nil, fault.New(fault.PortTaken, "cannot serve the dashboard: port %d is taken: %s", b.Port, owner).WithHint("%s", hint)
 	case errors.Is(err, unix.EACCES):
 		return nil, fault.New(fault.InvalidConfig, "cannot serve the dashboard: uid %d may not listen on port %d: set %s to one from 1024 on",
@@ -205,11 +204,11 @@ func listenDashboard(ctx context.Context, at place, b access.Bind) (net.Listener
 }
 
 // portOwner says who has the dashboard's port, and what to do about it.
-func portOwner(ctx context.Context, at place, port int) (owner, hint string) {
+func (e *env) portOwner(ctx context.Context, at place, port int) (owner, hint string) {
 	another := fmt.Sprintf("set %s to another one, or stop what has it", config.EnvDashboardPort)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if c, err := client.Find(at.home); err == nil {
+	if c, err := e.find(at.home); err == nil {
 		if fleet, err := c.Fleet(ctx); err == nil {
 			if d := fleet.Dashboard; d != nil && d.PID > 0 && strings.HasSuffix(d.URL, fmt.Sprintf(":%d", port)) {
 				return fmt.Sprintf("the supervised dashboard serves there already, pid %d", d.PID), "open " + d.URL

@@ -10,9 +10,12 @@ import (
 )
 
 // ofHome tells how the fleet of a home is, whoever supervises it at the time.
-type ofHome string
+type ofHome struct {
+	env  *env
+	home string
+}
 
-var _ vitals.Source = ofHome("")
+var _ vitals.Source = ofHome{}
 
 func (h ofHome) Fleet(ctx context.Context) (api.Fleet, error) {
 	return asked(h, func(c *client.Client) (api.Fleet, error) { return c.Fleet(ctx) })
@@ -28,7 +31,7 @@ func (h ofHome) Ready(ctx context.Context) (api.Health, error) {
 
 // asked has the supervisor of a home answer, if there is one.
 func asked[T any](h ofHome, ask func(*client.Client) (T, error)) (T, error) {
-	c, err := client.Find(string(h))
+	c, err := h.env.find(h.home)
 	if err != nil {
 		var none T
 		return none, err
@@ -37,10 +40,10 @@ func asked[T any](h ofHome, ask func(*client.Client) (T, error)) (T, error) {
 }
 
 // withVitals is the pages, and beside them what other systems ask for.
-func withVitals(pages http.Handler, at place) http.Handler {
+func (e *env) withVitals(pages http.Handler, at place) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", pages)
-	watched := vitals.NewHandler(ofHome(at.home))
+	watched := vitals.NewHandler(ofHome{e, at.home})
 	for _, path := range []string{vitals.PathLive, vitals.PathReady, vitals.PathMetrics} {
 		mux.Handle(path, watched)
 	}

@@ -32,6 +32,7 @@ type env struct {
 	// thrift makes the process do with few threads; nil in a test's process.
 	thrift func(need)
 
+	seam  seam
 	flags globalFlags
 }
 

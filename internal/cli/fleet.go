@@ -17,7 +17,7 @@ import (
 
 // fleet is every gateway of the home, from its supervisor or its files.
 func (e *env) fleet(ctx context.Context, at place) (api.Fleet, error) {
-	c, err := client.Find(at.home)
+	c, err := e.find(at.home)
 	if err == nil {
 		return c.Fleet(ctx)
 	}
@@ -30,7 +30,7 @@ func (e *env) fleet(ctx context.Context, at place) (api.Fleet, error) {
 // fleetJSON prints the same as JSON and says whether all is well: whether every
 // gateway that is meant to run runs. What a supervisor sent is shown as it is.
 func (e *env) fleetJSON(ctx context.Context, at place) (well bool, err error) {
-	c, err := client.Find(at.home)
+	c, err := e.find(at.home)
 	if client.IsNoSupervisor(err) {
 		fleet, err := e.aloneFleet(at)
 		if err != nil {

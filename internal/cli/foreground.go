@@ -171,7 +171,7 @@ func (r *run) hiddenFault(p *store.Profile) error {
 // isSupervised asks the home's supervisor, if there is one that answers,
 // whether it runs this gateway, in another process than this one.
 func (r *run) isSupervised(ctx context.Context) bool {
-	c, err := client.Find(r.at.home)
+	c, err := r.find(r.at.home)
 	if err != nil {
 		return false
 	}
@@ -192,7 +192,7 @@ func (r *run) isSupervised(ctx context.Context) bool {
 
 // checkStray refuses to replace what a supervisor runs: it would start it again.
 func (r *run) checkStray(ctx context.Context, pid int) error {
-	c, err := client.Find(r.at.home)
+	c, err := r.find(r.at.home)
 	if client.IsNoSupervisor(err) {
 		return nil
 	}

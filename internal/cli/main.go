@@ -53,6 +53,7 @@ func (e *env) main(args []string) int {
 
 // run executes one command line and renders its error.
 func (e *env) run(ctx context.Context, words []string) int {
+	defer e.seam.leave()
 	root := newRootCmd(e)
 	root.SetArgs(words)
 	return e.finish(root.ExecuteContext(ctx))

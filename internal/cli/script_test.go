@@ -18,12 +18,20 @@ import (
 
 	"hermes/internal/holder"
 	"hermes/internal/lease"
+	"hermes/internal/stray"
 )
 
 // TestMain makes the test binary the programs the scripts run, too.
 func TestMain(m *testing.M) {
+	hermes := func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+	if len(os.Args) > 1 && os.Args[1] == stray.Command { // whatever it is called
+		hermes()
+	}
 	testscript.Main(checked{m}, map[string]func(){
-		"hermes":     func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) },
+		"hermes":     hermes,
+		"run":        hermes, // by s6-supervise, in a slot
+		"finish":     hermes,
+		"stranger":   strangerMain,   // hermes in a container whose root is elsewhere
 		"supervisor": supervisorMain, // a control API over a fleet that only exists on paper
 		"lockholder": lockholderMain, // what a foreground gateway is, seen from outside
 		"agent":      agentMain,      // a gateway's program: tells what it was given

@@ -46,16 +46,3 @@ type Profiles interface {
 }
 
 var _ Control = (*client.Client)(nil)
-
-// Home is an Options.Connect for the supervisor of the home at path, whichever
-// that is at the time: the lease is read anew for every request.
-func Home(path string) func(by string) (Control, error) {
-	return func(by string) (Control, error) {
-		c, err := client.Find(path)
-		if err != nil {
-			return nil, err
-		}
-		c.By = by
-		return c, nil
-	}
-}

@@ -25,6 +25,7 @@ const (
 	notifyFile = "notify" // to say to the supervisor
 	printFile  = "print"  // to write to stdout
 	serveFile  = "serve"  // is there when it is to serve
+	exitFile   = "exit"   // the code to end with
 )
 
 // Roles is the first thing in the TestMain of a package that runs the suite
@@ -37,7 +38,7 @@ func Roles() {
 		os.Exit(gateway(args[1]))
 	case len(args) == 2 && args[0] == stray.Command:
 		os.Exit(stray.Main(args[1:], os.Stdout, os.Stderr))
-	case filepath.Base(os.Args[0]) == "hermes" && slices.Contains(args, "gateway") && slices.Contains(args, "run"):
+	case filepath.Base(os.Args[0]) == "hermes" && (slices.Contains(args, "run") || slices.Contains(args, "dashboard")):
 		os.Exit(gateway("speak"))
 	}
 }
@@ -59,6 +60,9 @@ func gateway(kind string) int {
 			tell(words)
 		}
 		_, _ = os.Stdout.Write(take(printFile))
+		if code, err := strconv.Atoi(string(take(exitFile))); err == nil {
+			return code
+		}
 		if _, err := os.Stat(serveFile); err == nil && kind == "serve" && !serving {
 			serving = true
 			go serve()

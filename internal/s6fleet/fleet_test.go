@@ -65,7 +65,15 @@ type world struct {
 
 var _ fleettest.World = (*world)(nil)
 
+// request is what a test's commands are asked with.
+func request() server.Request { return server.Request{By: "test"} }
+
 func begin(t *testing.T, o fleettest.Options) *fleettest.Subject {
+	t.Helper()
+	return beginWith(t, o, false)
+}
+
+func beginWith(t *testing.T, o fleettest.Options, dashboard bool) *fleettest.Subject {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{scandir: s6.Scandir{Dir: filepath.Join(dir, "service")}, stdout: new(output)}
@@ -89,7 +97,7 @@ func begin(t *testing.T, o fleettest.Options) *fleettest.Subject {
 	if o.JSONLogs {
 		env = append(env, "HERMES_LOG_FORMAT=json")
 	}
-	boot := s6fleet.Boot{Home: home, Scandir: w.scandir, Settings: settings(), Self: self, Log: slog.New(slog.DiscardHandler)}
+	boot := s6fleet.Boot{Home: home, Scandir: w.scandir, Settings: settings(), Self: self, Dashboard: dashboard, Log: slog.New(slog.DiscardHandler)}
 	if _, err := boot.Run(); err != nil {
 		t.Fatal(err)
 	}
