@@ -3,6 +3,7 @@ package s6fleet
 import (
 	"cmp"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,7 +128,11 @@ func (b Boot) lay(a reconcile.Action, found reconcile.Profile, port int) error {
 			b.Log.Warn("observation not written", "profile", string(a.Name), "error", err)
 		}
 	}
-	return b.Scandir.Lay(GatewaySlot(b.Home.Path(), p, b.Settings, b.Self, !isUp(a)))
+	spec := GatewaySlot(b.Home.Path(), p, b.Settings, b.Self, !isUp(a))
+	if slices.Contains(b.Commands, reconcile.Command{Profile: a.Name}) {
+		spec.Data[commandedFile] = ""
+	}
+	return b.Scandir.Lay(spec)
 }
 
 // observed is what is known of a slot before its first run in this boot. A

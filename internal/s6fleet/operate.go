@@ -26,7 +26,12 @@ func (f *Fleet) Start(ctx context.Context, name profile.Name, r Request) (api.Ac
 
 // Stop sets the intent stopped and waits until the gateway is down.
 func (f *Fleet) Stop(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
-	return f.operate(ctx, name, r, f.stop)
+	result, err := f.operate(ctx, name, r, f.stop)
+	if _, commanded := os.Stat(filepath.Join(f.slotDir(name.Slot()), dataDir, commandedFile)); err == nil && commanded == nil {
+		result.Hints = append(result.Hints,
+			`this container's command is "gateway run": it starts again at the next boot`)
+	}
+	return result, err
 }
 
 // Restart stops the gateway if it runs and waits until a new run is ready.

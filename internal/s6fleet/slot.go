@@ -24,6 +24,9 @@ const (
 	// restartingFile is there from the command that restarts a gateway to its
 	// next start: the end between them was asked for.
 	restartingFile = "restarting"
+	// commandedFile is there where the container's command is `gateway run` for
+	// the profile: the next boot starts it whatever is wanted.
+	commandedFile = "commanded"
 	// observedFile is the observation of the dashboard, which has no profile.
 	observedFile = "supervision.json"
 

@@ -101,16 +101,49 @@ func (s *Terminal) Shown() string {
 // Expect waits until the terminal has shown a text n times.
 func (s *Terminal) Expect(text string, n int) {
 	s.t.Helper()
-	deadline := time.After(patience)
+	if !s.shows(text, n, patience) {
+		s.t.Fatalf("the terminal did not show %q %d times within %s:\n%s", text, n, patience, s.Shown())
+	}
+}
+
+func (s *Terminal) shows(text string, n int, within time.Duration) bool {
+	deadline := time.After(within)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for strings.Count(s.Shown(), text) < n {
 		select {
 		case <-deadline:
-			s.t.Fatalf("the terminal did not show %q %d times within %s:\n%s", text, n, patience, s.Shown())
+			return false
 		case <-tick.C:
 		}
 	}
+	return true
+}
+
+// again is how long Insist waits before it types once more.
+const again = 300 * time.Millisecond
+
+// Insist types a line again and again until the terminal has shown a text: what
+// is typed while a terminal changes hands may be lost to both.
+func (s *Terminal) Insist(line, text string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		s.Type(line + "\r")
+		if s.shows(text, 1, again) {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the terminal did not show %q within %s:\n%s", text, patience, s.Shown())
+		}
+	}
+}
+
+// Resize makes the window another size.
+func (s *Terminal) Resize(rows, columns uint16) {
+	s.t.Helper()
+	control(s.t, s.person, func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
+	})
 }
 
 // Type types a text.
