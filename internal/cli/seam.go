@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,7 +45,7 @@ func (e *env) find(home string) (*client.Client, error) {
 	if err != nil || status != lease.Held || rec.Manager != s6init.Manager || !sameContainer(rec) {
 		return client.Find(home)
 	}
-	dir, err := s6.Detect(e.seam.root)
+	dir, err := e.awaitS6()
 	if err != nil {
 		// Held, so nothing else may take it for a home without a supervisor.
 		return nil, fault.Wrap(fault.NoAnswer, err, "%s holds %s and cannot be asked", s6init.Manager, home).
@@ -55,6 +56,32 @@ func (e *env) find(home string) (*client.Client, error) {
 		return nil, err
 	}
 	return client.Over(own.pipe.Dial), nil
+}
+
+// arriving is how long process 1, which holds the home, may take to become
+// s6-svscan: a boot is in between.
+const (
+	arriving     = 5 * time.Second
+	arrivingLook = 10 * time.Millisecond
+)
+
+// awaitS6 finds the s6 that is process 1, or is about to be.
+func (e *env) awaitS6() (s6.Scandir, error) {
+	late := time.NewTimer(arriving)
+	defer late.Stop()
+	look := time.NewTicker(arrivingLook)
+	defer look.Stop()
+	for {
+		dir, err := s6.Detect(e.seam.root)
+		if err == nil {
+			return dir, nil
+		}
+		select {
+		case <-look.C:
+		case <-late.C:
+			return dir, err
+		}
+	}
 }
 
 // connector is a dashboard's Connect: whoever supervises the home is looked for

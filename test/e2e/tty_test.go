@@ -21,7 +21,7 @@ func TestShellInTerminal(t *testing.T) {
 				"--env", "HERMES_ENGINE="+engine, "--env", "PS1=ready> ", d.image, "bash", "--norc")
 			p.Start(cmd)
 			p.Expect("ready> ", 1)
-			p.Insist("stty size", "\n41 101\n") // Docker says it a moment after the start
+			p.Insist("stty size", "41 101\n") // Docker says it a moment after the start
 			p.Insist("trap 'stty size' WINCH; echo trap is set''.", "trap is set.")
 			p.Resize(50, 120)
 			p.Insist("", "50 120")
