@@ -162,6 +162,30 @@ func TestEnvironmentIsReadOnce(t *testing.T) {
 	}
 }
 
+// TestOneSeam: commands reach a fleet through one function, which knows every
+// engine.
+func TestOneSeam(t *testing.T) {
+	const seam = "internal/cli/seam.go"
+	found := false
+	for _, s := range sources(t) {
+		if s.test || s.dir == "client" {
+			continue
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && isName(sel.X, "client") && sel.Sel.Name == "Find" {
+				found = true
+				if s.path != seam {
+					t.Errorf("%s: client.Find: %s finds the fleet, under whatever engine", s.at(sel), seam)
+				}
+			}
+			return true
+		})
+	}
+	if !found {
+		t.Errorf("%s finds nobody", seam)
+	}
+}
+
 func isName(e ast.Expr, name string) bool {
 	id, ok := e.(*ast.Ident)
 	return ok && id.Name == name

@@ -25,7 +25,7 @@ func newGatewayInstallCmd(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			supervised, err := isSupervised(at)
+			supervised, err := e.isSupervised(at)
 			switch {
 			case err != nil:
 				return err
@@ -55,7 +55,7 @@ func newGatewayUninstallCmd(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			supervised, err := isSupervised(at)
+			supervised, err := e.isSupervised(at)
 			switch {
 			case err != nil:
 				return err
@@ -75,8 +75,8 @@ func newGatewayUninstallCmd(e *env) *cobra.Command {
 }
 
 // isSupervised says whether somebody supervises the home, answering or not.
-func isSupervised(at place) (bool, error) {
-	_, err := client.Find(at.home)
+func (e *env) isSupervised(at place) (bool, error) {
+	_, err := e.find(at.home)
 	if client.IsNoSupervisor(err) {
 		return false, nil
 	}

@@ -246,7 +246,7 @@ func (s *setup) report(ctx context.Context, path string, to target, before found
 // next is the command that makes the settings count, here and now.
 func (s *setup) next(ctx context.Context) string {
 	name := s.at.profile
-	c, err := client.Find(s.at.home)
+	c, err := s.find(s.at.home)
 	if client.IsNoSupervisor(err) {
 		return s.nextAlone()
 	}

@@ -3,7 +3,6 @@ package fleettest
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -37,7 +36,7 @@ func testUnknown(t *testing.T, s suite) {
 		"Delete":  s.Fleet.Delete(s.ctx, "nobody", "suite"),
 		"Rename":  only(s.Fleet.Rename(s.ctx, "nobody", "somebody", "suite")),
 	} {
-		if f := fails(t, what, err, fault.GatewayNotRegistered); f.Msg != want {
+		if f := failure(t, what, err, fault.GatewayNotRegistered); f.Msg != want {
 			t.Errorf("%s: %s", what, f.Msg)
 		}
 	}
@@ -46,7 +45,7 @@ func testUnknown(t *testing.T, s suite) {
 func testMissing(t *testing.T, s suite) {
 	s.create(t, "anna", Program{Kind: Missing})
 	_, err := s.Fleet.Start(s.ctx, "anna", request())
-	f := fails(t, "Start", err, fault.GatewayFailed)
+	f := failure(t, "Start", err, fault.GatewayFailed)
 	if !strings.Contains(f.Msg, "gateway-anna") || !strings.Contains(f.Msg, "/no/such/program") || f.Hint == "" {
 		t.Errorf("it says %q and hints at %q", f.Msg, f.Hint)
 	}
@@ -64,7 +63,7 @@ func testMissing(t *testing.T, s suite) {
 func testWrongConfig(t *testing.T, s suite) {
 	s.create(t, "anna", Program{}, "no_such_key: 1")
 	_, err := s.Fleet.Start(s.ctx, "anna", request())
-	f := fails(t, "Start", err, fault.GatewayFailed)
+	f := failure(t, "Start", err, fault.GatewayFailed)
 	if !strings.Contains(f.Msg, "no_such_key") || f.Hint == "" {
 		t.Errorf("it says %q and hints at %q", f.Msg, f.Hint)
 	}
@@ -137,7 +136,7 @@ func (s suite) serve(t *testing.T, allowed bool) *client.Client {
 	}
 	srv := server.New(server.Options{
 		Listener: ln, Fleet: s.Fleet, Inspector: s.Fleet, Operator: s.Fleet, Profiles: s.Fleet, Events: s.Events,
-		Allowed: func(uint32) bool { return allowed }, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Allowed: func(uint32) bool { return allowed }, Logger: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -45,7 +45,7 @@ func proveAsExec(t *testing.T, s suite, p Program) {
 func proveNoStartTimeout(t *testing.T, s suite) {
 	s.create(t, "anna", Program{Kind: BuiltIn}, "start_timeout: 1s")
 	_, err := s.Fleet.Start(s.ctx, "anna", request())
-	if f := fails(t, "Start", err, fault.GatewayTimeout); !strings.Contains(f.Msg, "1s") {
+	if f := failure(t, "Start", err, fault.GatewayTimeout); !strings.Contains(f.Msg, "1s") {
 		t.Errorf("it says %q", f.Msg)
 	}
 	g := s.is(t, "anna", profile.StateStarting, profile.Running)
@@ -152,7 +152,7 @@ func (s suite) noNotice(t *testing.T, code string) {
 // proveNoHealth: what it says to nobody is not shown; what it writes is.
 func proveNoHealth(t *testing.T, s suite) {
 	s.create(t, "anna", Program{Kind: BuiltIn})
-	ready := s.waits(t, "anna", func() { s.World.Notify(t, "anna", "READY=1\nX_HERMES_HEALTH=degraded\nSTATUS=no disk") })
+	ready := s.waits(t, func() { s.World.Notify(t, "anna", "READY=1\nX_HERMES_HEALTH=degraded\nSTATUS=no disk") })
 	if g := s.gateway(t, "anna"); g.Health != "unknown" || g.Status != "" {
 		t.Errorf("it is %+v", g)
 	}
@@ -208,7 +208,7 @@ func proveNoEvents(t *testing.T, s suite) {
 	}
 	c := s.serve(t, true)
 	_, err := c.ListEvents(s.ctx, clientQuery())
-	if f := fails(t, "ListEvents", err, fault.EngineLacks); !strings.Contains(f.Msg, string(s.Engine)) || f.Hint == "" {
+	if f := failure(t, "ListEvents", err, fault.EngineLacks); !strings.Contains(f.Msg, string(s.Engine)) || f.Hint == "" {
 		t.Errorf("it says %q and hints at %q", f.Msg, f.Hint)
 	}
 	for _, err := range c.Events(s.ctx, 0, "") {

@@ -123,10 +123,11 @@ func proveReadyExec(t *testing.T, s suite) {
 	}
 }
 
-// waits proves that a start is answered when the gateway is ready, and not
+// waits proves that a start of anna is answered when it is ready, and not
 // before.
-func (s suite) waits(t *testing.T, name profile.Name, ready func()) api.Gateway {
+func (s suite) waits(t *testing.T, ready func()) api.Gateway {
 	t.Helper()
+	const name profile.Name = "anna"
 	type answer struct {
 		res api.ActionResult
 		err error
@@ -155,23 +156,23 @@ func (s suite) waits(t *testing.T, name profile.Name, ready func()) api.Gateway 
 
 func proveReadyBuiltIn(t *testing.T, s suite) {
 	s.create(t, "anna", Program{Kind: BuiltIn})
-	s.waits(t, "anna", func() { s.World.Notify(t, "anna", "READY=1") })
+	s.waits(t, func() { s.World.Notify(t, "anna", "READY=1") })
 }
 
 func proveReadyNotify(t *testing.T, s suite) {
 	s.create(t, "anna", Program{Kind: Speaks, Ready: "notify"})
-	s.waits(t, "anna", func() { s.World.Notify(t, "anna", "READY=1") })
+	s.waits(t, func() { s.World.Notify(t, "anna", "READY=1") })
 }
 
 func proveReadyHTTP(t *testing.T, s suite) {
 	s.create(t, "anna", Program{Kind: Serves, Ready: "http:/health"})
-	s.waits(t, "anna", func() { s.put(t, "anna", serveFile, "") })
+	s.waits(t, func() { s.put(t, "anna", serveFile, "") })
 }
 
 func proveStartTimeout(t *testing.T, s suite) {
 	s.create(t, "anna", Program{Kind: BuiltIn}, "start_timeout: 1s")
 	_, err := s.Fleet.Start(s.ctx, "anna", request())
-	if f := fails(t, "Start", err, fault.GatewayFailed); !strings.Contains(f.Msg, "not ready in 1s") {
+	if f := failure(t, "Start", err, fault.GatewayFailed); !strings.Contains(f.Msg, "not ready in 1s") {
 		t.Errorf("it says %q", f.Msg)
 	}
 	g := s.until(t, "anna", "has failed", func(g api.Gateway) bool { return g.Failures > 0 })
@@ -244,7 +245,7 @@ func proveAdoption(t *testing.T, s suite) {
 
 func proveHealth(t *testing.T, s suite) {
 	s.create(t, "anna", Program{Kind: BuiltIn})
-	s.waits(t, "anna", func() { s.World.Notify(t, "anna", "READY=1\nX_HERMES_HEALTH=ok") })
+	s.waits(t, func() { s.World.Notify(t, "anna", "READY=1\nX_HERMES_HEALTH=ok") })
 	s.World.Notify(t, "anna", "X_HERMES_HEALTH=degraded\nSTATUS=no disk")
 	s.until(t, "anna", "is degraded", func(g api.Gateway) bool { return g.Health == "degraded" && g.Status == "no disk" })
 }
@@ -283,6 +284,9 @@ func proveStrays(t *testing.T, s suite) {
 func proveEvents(t *testing.T, s suite) {
 	s.create(t, "anna", Program{})
 	s.start(t, "anna")
+	if s.Events == nil {
+		t.Fatal("there are none")
+	}
 	list := s.Events.Page(last())
 	if i := slices.IndexFunc(list.Events, func(e api.Event) bool { return e.Kind == api.EventState && e.Profile == "anna" && e.To == "running" }); i < 0 {
 		t.Errorf("it tells %+v", list)

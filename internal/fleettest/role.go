@@ -87,7 +87,7 @@ func tell(words []byte) {
 	if path := os.Getenv("NOTIFY_SOCKET"); path != "" {
 		if conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"}); err == nil {
 			_, _ = conn.Write(words)
-			conn.Close()
+			_ = conn.Close()
 		}
 	}
 	if fd, err := strconv.Atoi(os.Getenv("HERMES_NOTIFY_FD")); err == nil && bytes.Contains(words, []byte("READY=1")) {

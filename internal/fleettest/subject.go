@@ -2,6 +2,7 @@ package fleettest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -232,15 +233,18 @@ func until(t *testing.T, what string, met func() bool, is func() string) {
 
 func nothing() string { return "it did not happen" }
 
-// fails checks the code of an error.
-func fails(t *testing.T, what string, err error, want fault.Code) *fault.Error {
+// fails checks that an error is a fault of that code.
+func fails(t *testing.T, what string, err error, want fault.Code) {
 	t.Helper()
-	if got := fault.CodeOf(err); err == nil || got != want {
-		t.Fatalf("%s: %v (%s), want %s", what, err, got, want)
-	}
-	f, _ := err.(*fault.Error) //nolint:errorlint // what a fleet returns is the fault itself
-	if f == nil {
-		t.Fatalf("%s: %T is no fault", what, err)
+	_ = failure(t, what, err, want) // its words are of no interest
+}
+
+// failure is fails, and the fault.
+func failure(t *testing.T, what string, err error, want fault.Code) *fault.Error {
+	t.Helper()
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || f.Code != want {
+		t.Fatalf("%s: %v (%s), want %s", what, err, fault.CodeOf(err), want)
 	}
 	return f
 }

@@ -2,6 +2,7 @@ package fleettest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -249,7 +250,9 @@ func testLog(t *testing.T, s suite) {
 		t.Errorf("the log goes on with %q", line)
 	}
 	cancel()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the log ends with %v", err)
+	}
 	until(t, "both lines are on stdout", func() bool {
 		return strings.Contains(s.World.Stdout(), "[anna] the first\n[anna] the second\n")
 	}, s.World.Stdout)

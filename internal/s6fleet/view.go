@@ -3,14 +3,10 @@ package s6fleet
 import (
 	"bytes"
 	"cmp"
-	"errors"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"hermes/api"
 	"hermes/internal/fault"
@@ -32,7 +28,6 @@ type view struct {
 	absent  bool   // there is no such slot
 	alive   bool   // without an s6-supervise: the run that the last one left does
 	health  profile.Health
-	reason  string // of a state that no file explains
 }
 
 // look reads all about a profile's slot. What cannot be read is shown as it is.
@@ -236,6 +231,3 @@ func (v view) advice() string {
 	}
 	return "hermes why " + string(v.name)
 }
-
-// absentFile says whether an error is that of a file that is not there.
-func absentFile(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOENT) }
