@@ -42,7 +42,7 @@ lint:
 
 # generate: the reference pages that come from the code.
 generate:
-	go test . -run=TestDependencies -update
+	go test . -run='TestDependencies|TestSeeds' -update
 	go test ./internal/capability -run=TestReferenceIsFresh -update
 	go test ./internal/cli -run=TestReferenceIsFresh -update
 	go test ./internal/condition -run=TestReferenceIsFresh -update
