@@ -124,7 +124,7 @@ func goTests(t *testing.T) map[string]bool {
 	return all
 }
 
-// startContainers are the functions of test/e2e that call newDocker, or one that
+// startContainers are the functions of test/e2e that use newDocker, or one that
 // does.
 func startContainers(t *testing.T) map[string]bool {
 	t.Helper()
@@ -136,7 +136,7 @@ func startContainers(t *testing.T) map[string]bool {
 				continue
 			}
 			for _, d := range s.ast.Decls {
-				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Body != nil && callsAny(f.Body, found) {
+				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Body != nil && mentions(f.Body, found) {
 					found[f.Name.Name] = true
 				}
 			}
@@ -145,12 +145,11 @@ func startContainers(t *testing.T) map[string]bool {
 	return found
 }
 
-func callsAny(body ast.Node, names map[string]bool) (found bool) {
+// mentions reports whether one of the functions is called there, or handed on.
+func mentions(body ast.Node, names map[string]bool) (found bool) {
 	ast.Inspect(body, func(n ast.Node) bool {
-		if call, ok := n.(*ast.CallExpr); ok {
-			id, ok := call.Fun.(*ast.Ident)
-			found = found || ok && names[id.Name]
-		}
+		id, ok := n.(*ast.Ident)
+		found = found || ok && names[id.Name]
 		return !found
 	})
 	return found
