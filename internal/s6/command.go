@@ -71,6 +71,11 @@ func (d Scandir) Send(ctx context.Context, slot string, action Action) error {
 		if err := d.lookFor(slot); err != nil {
 			return err // unregistered meanwhile
 		}
+		if ctx.Err() != nil { // the caller's time is over, not the tool's
+			s, _ := d.State(slot)
+			s.Slot = slot
+			return d.late(ctx, s, action)
+		}
 		e.Service, e.Action = slot, string(action)
 		if e.outcome() != notListening || time.Since(began) > reviveTime || !pace.wait(ctx) {
 			return d.failed(e, filepath.Join(d.path(slot), superviseDir, controlFile))

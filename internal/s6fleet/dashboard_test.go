@@ -27,10 +27,27 @@ func TestDashboard(t *testing.T) {
 		})
 		return d
 	}
-	say := filepath.Join(w.Home, "notify")
-	if err := os.WriteFile(say, []byte("READY=1"), 0o600); err != nil {
-		t.Fatal(err)
+	tell := func(file, words string) {
+		if err := os.WriteFile(filepath.Join(w.Home, file), []byte(words), 0o600); err != nil {
+			t.Error(err)
+		}
 	}
+	// restart tells the run that comes, not the one that goes.
+	restart := func(old int, file, words string) (d api.Dashboard, err error) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			d, err = s.Fleet.RestartDashboard(ctx, server.Request{By: "test"})
+		}()
+		w.until(t, "the dashboard has another process", func() bool {
+			fleet, err := s.Fleet.Fleet(ctx)
+			return err == nil && fleet.Dashboard != nil && fleet.Dashboard.PID != 0 && fleet.Dashboard.PID != old
+		})
+		tell(file, words)
+		<-done
+		return d, err
+	}
+	tell("notify", "READY=1")
 	first := up()
 	if first.Slot != "dashboard" || first.PID == 0 || first.URL != "http://127.0.0.1:9119" || first.Health != "ok" {
 		t.Errorf("it is %+v", first)
@@ -42,18 +59,12 @@ func TestDashboard(t *testing.T) {
 	if err := s.Fleet.All(ctx, "stop", request(), func(r api.ActionResult) { t.Errorf("stopped with all: %+v", r) }); err != nil {
 		t.Error(err)
 	}
-	if err := os.WriteFile(say, []byte("READY=1"), 0o600); err != nil { // for the run that comes
-		t.Fatal(err)
-	}
-	second, err := s.Fleet.RestartDashboard(ctx, server.Request{By: "test"})
+	second, err := restart(first.PID, "notify", "READY=1")
 	if err != nil || second.PID == first.PID || second.State != string(profile.StateRunning) || second.LastExit == nil || !second.LastExit.Asked {
 		t.Errorf("RestartDashboard: %+v, %v; it was %+v", second, err, first)
 	}
 	// One whose settings can never work is parked with its words.
-	if err := os.WriteFile(filepath.Join(w.Home, "exit"), []byte("78"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	parked, err := s.Fleet.RestartDashboard(ctx, server.Request{By: "test"})
+	parked, err := restart(second.PID, "exit", "78")
 	if fault.CodeOf(err) != fault.GatewayFailed || parked.State != string(profile.StateParked) || !strings.HasPrefix(parked.Reason, "exit 78") || parked.Hint != "hermes dashboard --restart" {
 		t.Errorf("RestartDashboard of one that cannot run: %+v, %v", parked, err)
 	}
