@@ -17,7 +17,7 @@ const page = "../../docs/reference/engines.md"
 const head = "# Engines\n\n" +
 	"Generated from the table by `make generate`. Every cell is proven: the [conformance suite](../developing.md#engines) runs over each engine and asserts what\n" +
 	"is given, and for what is not that it is absent in just this way.\n\n" +
-	"`HERMES_ENGINE=s6` says that it is to be s6; without, the engine is `native`.\n\n"
+	"[../s6.md](../s6.md) is about s6, which is the engine of an image with `HERMES_ENGINE=s6`; without, it is `native`.\n\n"
 
 // TestReferenceIsFresh keeps the page equal to the table.
 func TestReferenceIsFresh(t *testing.T) {
