@@ -62,7 +62,7 @@ func (e *env) becomeS6(s superviseRequest) error {
 		Identity: e.fleetIdentity(s.home, s.engine.container),
 		Wanted:   s.engine.wanted, Create: s.engine.create, By: s.engine.by, Commands: commands,
 		Main: s.engine.main, MainPath: s.engine.mainPath, OwnDashboard: s.engine.ownDashboard,
-		ZeroOnStop: s.zeroOnStop, Lease: held.FD(), Stderr: e.err, Stopped: s.stop,
+		ZeroOnStop: s.zeroOnStop, Lease: held, Stderr: e.err, Stopped: s.stop,
 	})
 	return errors.Join(err, held.Release())
 }

@@ -16,11 +16,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hermes/internal/lease"
+	"hermes/internal/process"
 	"hermes/internal/s6"
 )
 
-// MainWord is the word by which this program runs the container's main program.
-const MainWord = "s6-main"
+// The words by which this program stands by: it runs the container's main
+// program, or keeps the lease of a home on a remote file system.
+const (
+	MainWord = "s6-main"
+	BeatWord = "s6-lease"
+)
 
 // The names s6-svscan starts this program by, in .s6-svscan.
 const (
@@ -38,7 +44,7 @@ type Attendant struct {
 
 // IsAttendant tells whether a command line is one of an attendant's.
 func IsAttendant(args []string) bool {
-	if len(args) > 1 && args[1] == MainWord {
+	if len(args) > 1 && (args[1] == MainWord || args[1] == BeatWord) {
 		return true
 	}
 	switch filepath.Base(args[0]) {
@@ -59,6 +65,9 @@ func (a Attendant) Main() int {
 		stopMain()
 		a.tearDown()
 		return 0
+	}
+	if a.Args[1] == BeatWord {
+		return a.keepLease()
 	}
 	code, err := a.main()
 	if err != nil {
@@ -172,13 +181,17 @@ func grace() time.Duration {
 	return time.Duration(n) * time.Millisecond
 }
 
-// stopMain tells the process that runs the main program, if there is one.
+// stopMain tells the process that runs the main program, if there was one. Its
+// number may be another's by now: that one is not told.
 func stopMain() (pid int) {
-	pid, err := read(mainFile)
-	if err != nil || pid < 2 {
+	b, err := os.ReadFile(filepath.Join(stateDir, mainFile))
+	pid, birth, ok := parseProcess(b)
+	if err != nil || !ok {
 		return 0
 	}
-	_ = unix.Kill(pid, unix.SIGTERM)
+	if now, err := process.StartTime(pid); err == nil && now == birth {
+		_ = unix.Kill(pid, unix.SIGTERM)
+	}
 	return pid
 }
 
@@ -252,6 +265,41 @@ func longest() time.Duration {
 		}
 	}
 	return most
+}
+
+// keepLease says every minute that the home has its supervisor: s6-lease HOME,
+// with the lock as descriptor 3. It ends with the container.
+func (a Attendant) keepLease() int {
+	if len(a.Args) != 3 {
+		fmt.Fprintln(a.Stderr, "✗ hermes "+BeatWord+" is started by hermes itself")
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	if err := beat(ctx, lease.Adopt(3, a.Args[2]), lease.BeatEvery, a.Stderr); err != nil {
+		fmt.Fprintf(a.Stderr, "✗ the lease is not renewed any more: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// beat renews a lease until ctx ends or another supervisor has taken it.
+func beat(ctx context.Context, l *lease.Lease, every time.Duration, stderr io.Writer) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			switch err := l.Beat(now); {
+			case errors.Is(err, lease.ErrLost):
+				return err
+			case err != nil:
+				fmt.Fprintf(stderr, "! the lease was not renewed: %v\n", err)
+			}
+		}
+	}
 }
 
 // tool finds a tool of s6.

@@ -1,13 +1,19 @@
 package s6init
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hermes/internal/lease"
 )
 
 func TestIsAttendant(t *testing.T) {
@@ -19,6 +25,7 @@ func TestIsAttendant(t *testing.T) {
 		{[]string{".s6-svscan/SIGINT"}, true},
 		{[]string{".s6-svscan/finish"}, true},
 		{[]string{"hermes", MainWord, "true", "/bin/true", "true"}, true},
+		{[]string{"hermes", BeatWord, "/opt/data"}, true},
 		{[]string{"finish", "0", "0", "gateway-coder"}, false}, // a slot's
 		{[]string{"./run", "gateway-coder"}, false},
 		{[]string{"/init", "gateway", "run"}, false},
@@ -65,4 +72,65 @@ func TestCheck(t *testing.T) {
 	if err := Check(); err == nil {
 		t.Error("a test can")
 	}
+}
+
+func TestParseProcess(t *testing.T) {
+	if pid, birth, ok := parseProcess([]byte("42 4711\n")); pid != 42 || birth != 4711 || !ok {
+		t.Errorf("%d %d %v", pid, birth, ok)
+	}
+	for _, text := range []string{"", "42", "1 4711", "-7 1", "x 1", "42 x", "42 1 1"} {
+		if _, _, ok := parseProcess([]byte(text)); ok {
+			t.Errorf("%q is a process", text)
+		}
+	}
+}
+
+// TestBeat: a home on a remote file system keeps its heartbeat, until another
+// supervisor has taken it.
+func TestBeat(t *testing.T) {
+	home := t.TempDir()
+	began := time.Now().Add(-time.Hour)
+	l, err := lease.Take(home, lease.Self(began), lease.TakeOptions{Now: began, Remote: func(int) (bool, error) { return true, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- beat(ctx, l, time.Millisecond, os.Stderr) }()
+	deadline := time.Now().Add(10 * time.Second)
+	for tick := time.NewTicker(time.Millisecond); ; <-tick.C {
+		if rec, _, err := lease.Read(home); err == nil && rec.Heartbeat.After(began) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no heartbeat")
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	other := lease.Self(time.Now())
+	other.Host, other.Heartbeat = "another", time.Now()
+	b, err := json.Marshal(other)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(home, lease.File), append(b, '\n'), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := beat(t.Context(), l, time.Millisecond, os.Stderr); !errors.Is(err, lease.ErrLost) {
+		t.Errorf("taken by another: %v", err)
+	}
+}
+
+func FuzzParseProcess(f *testing.F) {
+	f.Add([]byte("42 4711\n"))
+	f.Add([]byte("1 1"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if pid, _, ok := parseProcess(b); ok && pid < 2 {
+			t.Errorf("%q: %d", b, pid)
+		}
+	})
 }

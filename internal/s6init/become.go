@@ -19,6 +19,8 @@ import (
 	"hermes/internal/census"
 	"hermes/internal/config"
 	"hermes/internal/fault"
+	"hermes/internal/lease"
+	"hermes/internal/process"
 	"hermes/internal/profile"
 	"hermes/internal/reconcile"
 	"hermes/internal/s6"
@@ -35,7 +37,7 @@ const stateDir = "/run/s6/hermes"
 
 // Files of stateDir.
 const (
-	mainFile  = "main"  // the pid of the process that runs the main program
+	mainFile  = "main"  // the process that runs the main program: its pid and start time
 	exitFile  = "exit"  // the container's exit code
 	graceFile = "grace" // what the main program is given between SIGTERM and SIGKILL
 )
@@ -61,9 +63,8 @@ type Options struct {
 	OwnDashboard bool
 	// ZeroOnStop: being told to stop is no failure of the main program.
 	ZeroOnStop bool
-	// Lease is the descriptor of the home's lock: s6-svscan holds it from then
-	// on.
-	Lease  int
+	// Lease is the home's lock: s6-svscan holds it from then on.
+	Lease  *lease.Lease
 	Stderr io.Writer
 	// Stopped is closed when this process is told to stop before it is
 	// s6-svscan.
@@ -199,6 +200,11 @@ func (o Options) exec() error {
 		return fault.Wrap(fault.Internal, err, "cannot find s6-svscan")
 	}
 	argv := append([]string{"s6-svscan"}, capacity(path)...)
+	if o.Lease.Remote() {
+		if err := o.startBeating(); err != nil {
+			return err
+		}
+	}
 	if len(o.Main) > 0 {
 		ready, err := o.startMain()
 		if err != nil {
@@ -212,7 +218,7 @@ func (o Options) exec() error {
 	}
 	if err == nil {
 		_ = unix.Close(null)
-		_, err = unix.FcntlInt(uintptr(o.Lease), unix.F_SETFD, 0)
+		_, err = unix.FcntlInt(uintptr(o.Lease.FD()), unix.F_SETFD, 0)
 	}
 	if err == nil {
 		err = os.Chdir(s6.ScanDir)
@@ -235,14 +241,34 @@ func (o Options) startMain() (ready int, err error) {
 	pid, err := syscall.ForkExec(o.Self, argv, &syscall.ProcAttr{
 		Env: o.Environ, Files: []uintptr{0, 1, 2, uintptr(p[0])},
 	})
+	birth := uint64(0)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(stateDir, mainFile), []byte(strconv.Itoa(pid)), 0o644)
+		birth, err = process.StartTime(pid)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(stateDir, mainFile), fmt.Appendf(nil, "%d %d\n", pid, birth), 0o644)
 	}
 	if err != nil {
 		return 0, fault.Wrap(fault.Internal, err, "cannot start the main program")
 	}
 	_, err = unix.FcntlInt(uintptr(p[1]), unix.F_SETFD, 0)
 	return p[1], err
+}
+
+// startBeating starts the process that says, where a lock does not, that the
+// home has its supervisor.
+func (o Options) startBeating() error {
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(null)
+		_, err = syscall.ForkExec(o.Self, []string{"hermes", BeatWord, o.Home}, &syscall.ProcAttr{
+			Env: o.Environ, Files: []uintptr{uintptr(null), 1, 2, uintptr(o.Lease.FD())},
+		})
+	}
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "cannot start what keeps the lease of the home")
+	}
+	return nil
 }
 
 // svscan is the path of s6-svscan.
@@ -298,4 +324,15 @@ func read(name string) (int, error) {
 		return 0, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err)
 	}
 	return n, nil
+}
+
+// parseProcess reads a pid and its start time.
+func parseProcess(b []byte) (pid int, birth uint64, ok bool) {
+	words := strings.Fields(string(b))
+	if len(words) != 2 {
+		return 0, 0, false
+	}
+	pid, err := strconv.Atoi(words[0])
+	birth, badly := strconv.ParseUint(words[1], 10, 64)
+	return pid, birth, err == nil && badly == nil && pid > 1
 }
