@@ -161,9 +161,11 @@ func proveNoHealth(t *testing.T, s suite) {
 }
 
 func proveNoDiscovery(t *testing.T, s suite) {
-	s.create(t, "bert", Program{})
+	s.create(t, "bert", Program{Kind: Exits, Code: 1})
 	s.byHand(t, "anna")
-	s.start(t, "bert") // a command about another one
+	// For as long as another one fails four times it is not noticed.
+	_, _ = s.Fleet.Start(s.ctx, "bert", request()) // up for a moment or not
+	s.until(t, "bert", "has failed four times", func(g api.Gateway) bool { return g.Failures >= 4 })
 	if _, err := s.Fleet.Fleet(s.ctx); err != nil {
 		t.Fatal(err)
 	}

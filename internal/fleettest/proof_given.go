@@ -138,6 +138,10 @@ func (s suite) waits(t *testing.T, ready func()) api.Gateway {
 		answered <- answer{res, err}
 	}()
 	g := s.until(t, name, "is starting", func(g api.Gateway) bool { return g.State == "starting" && g.PID != 0 })
+	if s.World.Real() { // else it might be on the way to its exec, after which nothing is waited for
+		until(t, "its program has begun", func() bool { _, err := os.Stat(s.path(name, upFile)); return err == nil }, nothing)
+		g = s.is(t, name, profile.StateStarting, profile.Running)
+	}
 	if g.Health != "unready" || g.ReadyAt != nil {
 		t.Errorf("it is %+v", g)
 	}

@@ -26,6 +26,7 @@ const (
 	printFile  = "print"  // to write to stdout
 	serveFile  = "serve"  // is there when it is to serve
 	exitFile   = "exit"   // the code to end with
+	upFile     = "up"     // is made when it has begun
 )
 
 // Roles is the first thing in the TestMain of a package that runs the suite
@@ -50,6 +51,9 @@ func gateway(kind string) int {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	serving := false
+	if err := os.WriteFile(upFile, nil, 0o600); err != nil {
+		return 1
+	}
 	for {
 		select {
 		case <-asked:

@@ -27,25 +27,15 @@ func TestDashboard(t *testing.T) {
 		})
 		return d
 	}
-	tell := func(file, words string) {
-		if err := os.WriteFile(filepath.Join(w.Home, file), []byte(words), 0o600); err != nil {
-			t.Error(err)
+	tell := func(file, content string) { // in one step: it is taken as soon as it is there
+		t.Helper()
+		path := filepath.Join(w.Home, file)
+		if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
+			t.Fatal(err)
 		}
-	}
-	// restart tells the run that comes, not the one that goes.
-	restart := func(old int, file, words string) (d api.Dashboard, err error) {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			d, err = s.Fleet.RestartDashboard(ctx, server.Request{By: "test"})
-		}()
-		w.until(t, "the dashboard has another process", func() bool {
-			fleet, err := s.Fleet.Fleet(ctx)
-			return err == nil && fleet.Dashboard != nil && fleet.Dashboard.PID != 0 && fleet.Dashboard.PID != old
-		})
-		tell(file, words)
-		<-done
-		return d, err
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tell("notify", "READY=1")
 	first := up()
@@ -59,12 +49,32 @@ func TestDashboard(t *testing.T) {
 	if err := s.Fleet.All(ctx, "stop", request(), func(r api.ActionResult) { t.Errorf("stopped with all: %+v", r) }); err != nil {
 		t.Error(err)
 	}
-	second, err := restart(first.PID, "notify", "READY=1")
+	// again restarts it and tells the run that comes something.
+	again := func(before int, file, content string) (api.Dashboard, error) {
+		t.Helper()
+		type answer struct {
+			d   api.Dashboard
+			err error
+		}
+		answered := make(chan answer, 1)
+		go func() {
+			d, err := s.Fleet.RestartDashboard(ctx, server.Request{By: "test"})
+			answered <- answer{d, err}
+		}()
+		w.until(t, "there is another run", func() bool {
+			fleet, err := s.Fleet.Fleet(ctx)
+			return err == nil && fleet.Dashboard.PID != 0 && fleet.Dashboard.PID != before
+		})
+		tell(file, content)
+		a := <-answered
+		return a.d, a.err
+	}
+	second, err := again(first.PID, "notify", "READY=1")
 	if err != nil || second.PID == first.PID || second.State != string(profile.StateRunning) || second.LastExit == nil || !second.LastExit.Asked {
 		t.Errorf("RestartDashboard: %+v, %v; it was %+v", second, err, first)
 	}
 	// One whose settings can never work is parked with its words.
-	parked, err := restart(second.PID, "exit", "78")
+	parked, err := again(second.PID, "exit", "78")
 	if fault.CodeOf(err) != fault.GatewayFailed || parked.State != string(profile.StateParked) || !strings.HasPrefix(parked.Reason, "exit 78") || parked.Hint != "hermes dashboard --restart" {
 		t.Errorf("RestartDashboard of one that cannot run: %+v, %v", parked, err)
 	}
