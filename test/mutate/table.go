@@ -5,7 +5,7 @@ import "slices"
 // table lists the guards: the gates of `gateway run`, and what keeps down at
 // boot what is not to run. Each has a test that is red without it.
 func table() []mutation {
-	return slices.Concat(gates(), paths(), container(), decided(), carriedOut(), files())
+	return slices.Concat(gates(), paths(), container(), decided(), carriedOut(), files(), underS6())
 }
 
 const (
@@ -21,6 +21,9 @@ const (
 	facts       = "internal/census/census.go"
 	state       = "internal/store/state.go"
 	scan        = "internal/store/scan.go"
+	s6Boot      = "internal/s6fleet/boot.go"
+	s6Run       = "internal/s6fleet/applet_run.go"
+	s6Finish    = "internal/s6fleet/applet_finish.go"
 )
 
 // gates are those of `gateway run`, in their order.
@@ -116,5 +119,26 @@ func files() []mutation {
 		{"a link is no profile", scan, "look", "info.Mode()&fs.ModeSymlink != 0", "false", "internal/store.TestScan"},
 		{"a hidden directory is no profile", scan, "look", `strings.HasPrefix(name, ".")`, `strings.HasPrefix(name, "..")`, "internal/store.TestScan"},
 		{"profiles/default and reserved names are no profiles", scan, "look", "n, err := profile.ParseNew(name)", "n, err := profile.Name(name), error(nil)", "internal/store.TestScan"},
+	}
+}
+
+// underS6 are the guards where s6-supervise starts what a boot left up, and
+// starts again what finish lets it.
+func underS6() []mutation {
+	const (
+		up    = "a.Resume == reconcile.Up || a.Resume == reconcile.Wait"
+		tests = "internal/s6fleet."
+	)
+	return []mutation{
+		{"s6: a boot leaves what is parked", s6Boot, "isUp", up, up + " || a.Resume == reconcile.Park", tests + "TestParkedIsDownUnderS6"},
+		{"s6: a boot leaves what is stopped", s6Boot, "isUp", up, up + " || a.Resume == reconcile.Down", tests + "TestStoppedIsDownUnderS6"},
+		{"s6: a boot leaves what runs in the foreground", s6Boot, "isUp", up, up + " || a.Resume == reconcile.Outside", tests + "TestNoSuperviseIsDownUnderS6"},
+		{"s6: down is a file in the slot", s6Boot, "lay", "!isUp(a)", "false", tests + "TestOriginalsGatewayIsDownUnderS6"},
+		{"s6: parked is on record", s6Boot, "observed", "last.State = profile.StateParked", "last.State = profile.StateStopped", tests + "TestParkedIsDownUnderS6"},
+		{"s6: nothing is written over what cannot be read", s6Boot, "lay", `a.Resume != reconcile.Outside || found.FileProblem == ""`, "true", tests + "TestUnreadableIsDownUnderS6"},
+		{"s6: no start without an intent on disk", s6Boot, "writeIntents", "reconcile.Outside", "reconcile.Up", tests + "TestIntentThatCannotBeWrittenIsDownUnderS6"},
+		{"s6: exit 78 leaves the slot down", s6Finish, "finish", "return a.stayDown(), err", "return 0, err", tests + "TestFinish/wrong_configuration"},
+		{"s6: exit 78 does so where nothing can be on record", s6Finish, "unrecorded", "end.code == profile.ExitConfig", "false", tests + "TestFinishWithoutHome"},
+		{"s6: what does not mend itself is exit 78", s6Run, "refusal", "return fault.ExitConfig", "return fault.ExitFailed", tests + "TestRunRefused"},
 	}
 }
