@@ -27,17 +27,7 @@ func TestDashboard(t *testing.T) {
 		})
 		return d
 	}
-	tell := func(file, content string) { // in one step: it is taken as soon as it is there
-		t.Helper()
-		path := filepath.Join(w.Home, file)
-		if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tell("notify", "READY=1")
+	w.tell(t, "notify", "READY=1")
 	first := up()
 	if first.Slot != "dashboard" || first.PID == 0 || first.URL != "http://127.0.0.1:9119" || first.Health != "ok" {
 		t.Errorf("it is %+v", first)
@@ -65,7 +55,7 @@ func TestDashboard(t *testing.T) {
 			fleet, err := s.Fleet.Fleet(ctx)
 			return err == nil && fleet.Dashboard.PID != 0 && fleet.Dashboard.PID != before
 		})
-		tell(file, content)
+		w.tell(t, file, content)
 		a := <-answered
 		return a.d, a.err
 	}
@@ -77,5 +67,18 @@ func TestDashboard(t *testing.T) {
 	parked, err := again(second.PID, "exit", "78")
 	if fault.CodeOf(err) != fault.GatewayFailed || parked.State != string(profile.StateParked) || !strings.HasPrefix(parked.Reason, "exit 78") || parked.Hint != "hermes dashboard --restart" {
 		t.Errorf("RestartDashboard of one that cannot run: %+v, %v", parked, err)
+	}
+}
+
+// tell tells what runs in the home something, in one step: it is taken as soon
+// as it is there.
+func (w *world) tell(t *testing.T, file, content string) {
+	t.Helper()
+	path := filepath.Join(w.Home, file)
+	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
 	}
 }
