@@ -51,6 +51,7 @@ func newRootCmd(e *env) *cobra.Command {
 		newStatusCmd(e),
 		newWhyCmd(e),
 		newEventsCmd(e),
+		newPortCmd(e),
 		newHealthCmd(e),
 		newBootCmd(e),
 		newDoctorCmd(e),
