@@ -105,6 +105,10 @@ func Become(o Options) error {
 	if err := makeDirs(uid, gid); err != nil {
 		return err
 	}
+	output, err := ownOutput()
+	if err != nil {
+		return err
+	}
 	if err := become(uid, gid); err != nil {
 		return err
 	}
@@ -126,8 +130,32 @@ func Become(o Options) error {
 	case <-o.Stopped:
 		return nil
 	default:
-		return o.exec()
+		return o.exec(output)
 	}
+}
+
+// ownOutput opens standard output and error once more, for s6-svscan and what
+// it starts: s6-log makes its output non-blocking, and the main program, which
+// has the other descriptions, may have them as its input, too. What cannot be
+// opened is used as it is.
+func ownOutput() (fds [2]int, err error) {
+	for i, std := range []int{1, 2} {
+		var st unix.Stat_t
+		if err := unix.Fstat(std, &st); err != nil {
+			return fds, fault.Wrap(fault.Internal, err, "cannot use descriptor %d", std)
+		}
+		fds[i] = -1
+		if kind := st.Mode & unix.S_IFMT; kind == unix.S_IFIFO || kind == unix.S_IFCHR {
+			fds[i], err = unix.Open("/proc/self/fd/"+strconv.Itoa(std), unix.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		}
+		if fds[i] < 0 || err != nil {
+			fds[i], err = unix.FcntlInt(uintptr(std), unix.F_DUPFD_CLOEXEC, 3)
+		}
+		if err != nil {
+			return fds, fault.Wrap(fault.Internal, err, "cannot use descriptor %d", std)
+		}
+	}
+	return fds, nil
 }
 
 // makeDirs makes the directories of s6 anew, for who is to be s6-svscan: plain
@@ -194,7 +222,7 @@ func attend(o Options) error {
 }
 
 // exec executes s6-svscan, after it has started who runs the main program.
-func (o Options) exec() error {
+func (o Options) exec(output [2]int) error {
 	path, err := svscan()
 	if err != nil {
 		return fault.Wrap(fault.Internal, err, "cannot find s6-svscan")
@@ -218,6 +246,9 @@ func (o Options) exec() error {
 	}
 	if err == nil {
 		_ = unix.Close(null)
+		err = errors.Join(unix.Dup3(output[0], 1, 0), unix.Dup3(output[1], 2, 0))
+	}
+	if err == nil {
 		_, err = unix.FcntlInt(uintptr(o.Lease.FD()), unix.F_SETFD, 0)
 	}
 	if err == nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hermes/api"
 )
 
@@ -224,6 +226,31 @@ func TestReadOnlyUnderS6(t *testing.T) {
 	d.eventually("the supervisor answers", d.expect("anna stopped"))
 	d.must("gateway", "start", "anna")
 	d.started("anna", 1)
+}
+
+// TestMainProgramHasItsOwnStreams: s6-log makes its output non-blocking; what
+// the main program reads from and writes to stays as it was.
+func TestMainProgramHasItsOwnStreams(t *testing.T) {
+	t.Parallel()
+	d := newDockerS6(t)
+	const flags = `until [ -e /opt/data/logs/gateways/default/current ]; do sleep 0.05; done
+for n in 1 2 3 4 5; do sleep 0.1; for fd in 0 1 2; do sed -n 's/^flags:/flags/p' /proc/$$/fdinfo/$fd; done; done`
+	for _, options := range [][]string{nil, {"--tty"}, {"--interactive"}} {
+		args := append([]string{"run", "--rm", "--volume", d.home + ":/opt/data"}, options...)
+		out, err := exec.Command("docker", append(args, d.image, "bash", "-c", flags)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		looks := regexp.MustCompile(`flags\s+(0\d+)`).FindAllStringSubmatch(string(out), -1)
+		for _, l := range looks {
+			if n, err := strconv.ParseUint(l[1], 8, 32); err != nil || n&unix.O_NONBLOCK != 0 {
+				t.Errorf("with %q: O_NONBLOCK is set: %q, %v", options, l[0], err)
+			}
+		}
+		if len(looks) != 15 {
+			t.Errorf("with %q: looked %d times:\n%s", options, len(looks), out)
+		}
+	}
 }
 
 // TestLogsUnderS6: a gateway's lines are in its log and, with its name in front,
