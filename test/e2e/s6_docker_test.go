@@ -181,7 +181,8 @@ func TestNobodyIsRootUnderS6(t *testing.T) {
 func TestStopUnderS6IsBounded(t *testing.T) {
 	t.Parallel()
 	d := newDockerS6(t)
-	d.probe("anna", "-deaf", "-stray")
+	d.profile("anna")
+	d.write("anna", "config.yaml", `gateway: {command: [sh, -c, "trap '' TERM; setsid sleep 1000 & echo $$ > starts; while :; do sleep 1; done"]}`)
 	d.run([]string{"--env", "HERMES_STOP_TIMEOUT=1"}, "gateway", "run")
 	d.eventually("the supervisor answers", func() error { _, err := d.gateway("anna"); return err })
 	d.must("gateway", "start", "anna")
