@@ -63,6 +63,7 @@ func (d Scandir) Send(ctx context.Context, slot string, action Action) error {
 	}
 	began, pace := time.Now(), newPace()
 	defer pace.stop()
+	var unheard *CommandError
 	for {
 		e := d.Tools.run(ctx, "s6-svc", action.option(), "--", d.path(slot))
 		if e == nil {
@@ -71,15 +72,17 @@ func (d Scandir) Send(ctx context.Context, slot string, action Action) error {
 		if err := d.lookFor(slot); err != nil {
 			return err // unregistered meanwhile
 		}
-		if ctx.Err() != nil { // the caller's time is over, not the tool's
-			s, _ := d.State(slot)
-			s.Slot = slot
-			return d.late(ctx, s, action)
-		}
 		e.Service, e.Action = slot, string(action)
+		if ctx.Err() != nil && e.ReturnCode == rcUnfinished { // the caller's time is over, not the tool's
+			if unheard == nil {
+				return d.cutOff(ctx, e, action)
+			}
+			e = unheard
+		}
 		if e.outcome() != notListening || time.Since(began) > reviveTime || !pace.wait(ctx) {
 			return d.failed(e, filepath.Join(d.path(slot), superviseDir, controlFile))
 		}
+		unheard = e
 	}
 }
 
@@ -197,6 +200,20 @@ func (d Scandir) late(ctx context.Context, s State, action Action) error {
 		return f.WithHint("s6-svc -k %s", d.path(s.Slot))
 	}
 	return f.WithHint("s6-svstat %s", d.path(s.Slot))
+}
+
+// cutOff is the error for a tool that had not ended when its caller's time was
+// over.
+func (d Scandir) cutOff(ctx context.Context, e *CommandError, action Action) error {
+	s, err := d.State(e.Service)
+	if err != nil {
+		return err
+	}
+	err = d.late(ctx, s, action)
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		f.Err = e // which leads to ErrS6
+	}
+	return err
 }
 
 // words is the state for a person.

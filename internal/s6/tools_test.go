@@ -59,7 +59,7 @@ func TestReturnCodes(t *testing.T) {
 		{42, "", system},
 	} {
 		d := slotless(t, script(t, fmt.Sprintf("echo '%s' >&2; exit %d", c.stderr, c.rc)))
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // of those who are not listened to
 		e := d.Tools.run(t.Context(), "s6-svc", "-U", d.path("gateway-coder"))
 		if e == nil || e.ReturnCode != c.rc || e.Stderr != c.stderr || e.outcome() != c.want {
 			t.Errorf("rc %d, %q: %+v, want %d", c.rc, c.stderr, e, c.want)
