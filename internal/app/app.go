@@ -29,7 +29,6 @@ import (
 	"sync"
 	"time"
 
-	"hermes/api"
 	"hermes/internal/census"
 	"hermes/internal/config"
 	"hermes/internal/engine"
@@ -202,7 +201,7 @@ func (a *app) assemble() error {
 		return fmt.Errorf("cannot listen on the control socket: %w", err)
 	}
 	a.server = server.New(server.Options{
-		Listener: listener, Fleet: a.fleet, Inspector: a.fleet, Operator: operator{a.fleet}, Profiles: a.fleet, Planner: a.fleet,
+		Listener: listener, Fleet: a.fleet, Inspector: a.fleet, Operator: a.fleet, Profiles: a.fleet, Planner: a.fleet,
 		Events:  a.events,
 		Allowed: a.allowed(), UID: a.Identity.UID, Container: a.lease.Record().Container,
 		Drain: serverGrace, Logger: a.log,
@@ -260,29 +259,6 @@ func (a *app) allowed() func(uid uint32) bool {
 		uids = append(uids, owner)
 	}
 	return server.AllowUIDs(uids...)
-}
-
-// operator is the fleet as the server knows it.
-type operator struct{ fleet *supervisor.Fleet }
-
-func (o operator) Start(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return o.fleet.Start(ctx, n, supervisor.Request(r))
-}
-
-func (o operator) Stop(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return o.fleet.Stop(ctx, n, supervisor.Request(r))
-}
-
-func (o operator) Restart(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return o.fleet.Restart(ctx, n, supervisor.Request(r))
-}
-
-func (o operator) All(ctx context.Context, action string, r server.Request, each func(api.ActionResult)) error {
-	return o.fleet.All(ctx, action, supervisor.Request(r), each)
-}
-
-func (o operator) RestartDashboard(ctx context.Context, r server.Request) (api.Dashboard, error) {
-	return o.fleet.RestartDashboard(ctx, supervisor.Request(r))
 }
 
 // serve boots, then does what it is told until it is told to end.

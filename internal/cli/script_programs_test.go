@@ -219,19 +219,19 @@ func (p *paper) Why(ctx context.Context, name profile.Name) (api.Why, error) {
 	return why, err
 }
 
-func (p *paper) Start(ctx context.Context, name profile.Name, r server.Request) (api.ActionResult, error) {
+func (p *paper) Start(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return p.act(ctx, "start", name, r)
 }
 
-func (p *paper) Stop(ctx context.Context, name profile.Name, r server.Request) (api.ActionResult, error) {
+func (p *paper) Stop(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return p.act(ctx, "stop", name, r)
 }
 
-func (p *paper) Restart(ctx context.Context, name profile.Name, r server.Request) (api.ActionResult, error) {
+func (p *paper) Restart(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return p.act(ctx, "restart", name, r)
 }
 
-func (p *paper) act(ctx context.Context, verb string, name profile.Name, r server.Request) (api.ActionResult, error) {
+func (p *paper) act(ctx context.Context, verb string, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	g, err := p.Gateway(ctx, name)
 	if err != nil {
 		return api.ActionResult{}, err
@@ -262,7 +262,7 @@ func (p *paper) act(ctx context.Context, verb string, name profile.Name, r serve
 	return api.ActionResult{Gateway: g, Hints: p.fleet.Hints}, nil
 }
 
-func (p *paper) RestartDashboard(_ context.Context, r server.Request) (api.Dashboard, error) {
+func (p *paper) RestartDashboard(_ context.Context, r profile.Request) (api.Dashboard, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d := p.fleet.Now.Dashboard
@@ -274,7 +274,7 @@ func (p *paper) RestartDashboard(_ context.Context, r server.Request) (api.Dashb
 	return *d, nil
 }
 
-func (p *paper) All(ctx context.Context, action string, r server.Request, each func(api.ActionResult)) error {
+func (p *paper) All(ctx context.Context, action string, r profile.Request, each func(api.ActionResult)) error {
 	fleet, _ := p.Fleet(ctx)
 	for _, g := range fleet.Gateways {
 		if g.Intent != "running" {

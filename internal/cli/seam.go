@@ -9,12 +9,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hermes/api"
 	"hermes/client"
 	"hermes/internal/dashboard"
 	"hermes/internal/fault"
 	"hermes/internal/lease"
-	"hermes/internal/profile"
 	"hermes/internal/s6"
 	"hermes/internal/s6fleet"
 	"hermes/internal/s6init"
@@ -130,10 +128,9 @@ func (e *env) ownFleet(path string, dir s6.Scandir, container string) (*ownFleet
 		Home: home, Scandir: dir, Settings: e.settings, Self: self, Environ: e.environ,
 		Manager: s6init.Manager, Version: e.build.Version,
 	})
-	op := s6Fleet{fleet}
 	pipe := server.NewPipe()
 	srv := server.New(server.Options{
-		Listener: pipe, Fleet: op, Inspector: op, Operator: op, Profiles: op, Planner: op,
+		Listener: pipe, Fleet: fleet, Inspector: fleet, Operator: fleet, Profiles: fleet, Planner: fleet,
 		// Whose the files are is what decides; who may not is told before one is met.
 		Allowed: server.AllowUIDs(as.Uid, owner), UID: as.Uid, Container: container, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -160,30 +157,4 @@ func (s *seam) leave() {
 		own.end()
 		delete(s.fleets, path)
 	}
-}
-
-// s6Fleet is a fleet under s6 as package server knows it.
-type s6Fleet struct{ *innerFleet }
-
-// innerFleet is the fleet under a name that hides none of its methods.
-type innerFleet = s6fleet.Fleet
-
-func (f s6Fleet) Start(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.innerFleet.Start(ctx, n, s6fleet.Request(r))
-}
-
-func (f s6Fleet) Stop(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.innerFleet.Stop(ctx, n, s6fleet.Request(r))
-}
-
-func (f s6Fleet) Restart(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.innerFleet.Restart(ctx, n, s6fleet.Request(r))
-}
-
-func (f s6Fleet) All(ctx context.Context, action string, r server.Request, each func(api.ActionResult)) error {
-	return f.innerFleet.All(ctx, action, s6fleet.Request(r), each)
-}
-
-func (f s6Fleet) RestartDashboard(ctx context.Context, r server.Request) (api.Dashboard, error) {
-	return f.innerFleet.RestartDashboard(ctx, s6fleet.Request(r))
 }

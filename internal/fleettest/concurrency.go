@@ -10,14 +10,13 @@ import (
 	"hermes/api"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
-	"hermes/internal/server"
 )
 
 // testOneSlot has commands about one slot come from everywhere. Whatever they
 // end with, there is never a second copy, and what is said last holds.
 func testOneSlot(t *testing.T, s suite) {
 	s.create(t, "anna", Program{})
-	type command func(context.Context, profile.Name, server.Request) (api.ActionResult, error)
+	type command func(context.Context, profile.Name, profile.Request) (api.ActionResult, error)
 	commands := []command{s.Fleet.Start, s.Fleet.Stop, s.Fleet.Restart}
 	var wg sync.WaitGroup
 	for i := range 9 {

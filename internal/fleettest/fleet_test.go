@@ -14,7 +14,6 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"hermes/api"
 	"hermes/internal/capability"
 	"hermes/internal/config"
 	"hermes/internal/engine"
@@ -24,7 +23,6 @@ import (
 	"hermes/internal/fleettest"
 	"hermes/internal/logfile"
 	"hermes/internal/profile"
-	"hermes/internal/server"
 	"hermes/internal/store"
 	"hermes/internal/supervisor"
 )
@@ -141,7 +139,7 @@ func (w *supervised) boot(t *testing.T, s *fleettest.Subject, returning bool) {
 	parts.Go(func() { _ = fleet.Run(ctx, func() {}) })
 	parts.Go(func() { _ = fleet.Watch(ctx) })
 	w.stop = func() { cancel(); parts.Wait() }
-	s.Fleet = served{fleet}
+	s.Fleet = fleet
 }
 
 func (w *supervised) leave() {
@@ -173,32 +171,6 @@ func (w *supervised) Slots(t *testing.T) []string {
 		all = append(all, g.Slot)
 	}
 	return all
-}
-
-// served is the fleet as package server knows it.
-type served struct{ *inner }
-
-// inner is the fleet under a name that hides none of its methods.
-type inner = supervisor.Fleet
-
-func (f served) Start(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.inner.Start(ctx, n, supervisor.Request(r))
-}
-
-func (f served) Stop(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.inner.Stop(ctx, n, supervisor.Request(r))
-}
-
-func (f served) Restart(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.inner.Restart(ctx, n, supervisor.Request(r))
-}
-
-func (f served) All(ctx context.Context, action string, r server.Request, each func(api.ActionResult)) error {
-	return f.inner.All(ctx, action, supervisor.Request(r), each)
-}
-
-func (f served) RestartDashboard(ctx context.Context, r server.Request) (api.Dashboard, error) {
-	return f.inner.RestartDashboard(ctx, supervisor.Request(r))
 }
 
 // kept is a world of processes under a keeper.

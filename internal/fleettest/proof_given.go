@@ -13,7 +13,6 @@ import (
 	"hermes/api"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
-	"hermes/internal/server"
 )
 
 // proveRegister: what comes and goes leaves nothing behind.
@@ -134,7 +133,7 @@ func (s suite) waits(t *testing.T, ready func()) api.Gateway {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		res, err := s.Fleet.Start(s.ctx, name, server.Request{By: "suite"})
+		res, err := s.Fleet.Start(s.ctx, name, profile.Request{By: "suite"})
 		answered <- answer{res, err}
 	}()
 	g := s.until(t, name, "is starting", func(g api.Gateway) bool { return g.State == "starting" && g.PID != 0 })

@@ -164,7 +164,7 @@ func (s suite) create(t *testing.T, name profile.Name, p Program, more ...string
 }
 
 // request is what the suite's commands are asked with.
-func request() server.Request { return server.Request{By: "suite"} }
+func request() profile.Request { return profile.Request{By: "suite"} }
 
 // start starts a gateway that is to come up.
 func (s suite) start(t *testing.T, name profile.Name) api.Gateway {

@@ -11,7 +11,6 @@ import (
 	"hermes/api"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
-	"hermes/internal/server"
 )
 
 // Run is the conformance suite.
@@ -464,6 +463,6 @@ func testHealth(t *testing.T, s suite) {
 }
 
 func testNoDashboard(t *testing.T, s suite) {
-	_, err := s.Fleet.RestartDashboard(s.ctx, server.Request{})
+	_, err := s.Fleet.RestartDashboard(s.ctx, profile.Request{})
 	fails(t, "RestartDashboard", err, fault.DashboardOff)
 }

@@ -10,7 +10,6 @@ import (
 	"hermes/internal/fault"
 	"hermes/internal/fleettest"
 	"hermes/internal/profile"
-	"hermes/internal/server"
 )
 
 // TestDashboard: it is a slot with its own state, no gateway, and can be
@@ -48,7 +47,7 @@ func TestDashboard(t *testing.T) {
 		}
 		answered := make(chan answer, 1)
 		go func() {
-			d, err := s.Fleet.RestartDashboard(ctx, server.Request{By: "test"})
+			d, err := s.Fleet.RestartDashboard(ctx, profile.Request{By: "test"})
 			answered <- answer{d, err}
 		}()
 		w.until(t, "there is another run", func() bool {

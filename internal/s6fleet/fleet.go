@@ -52,13 +52,6 @@ type Fleet struct {
 // New makes a fleet of what there is.
 func New(o Options) *Fleet { return &Fleet{o: o, home: o.Home, scandir: o.Scandir} }
 
-// Request is what an operator's action is asked with.
-type Request struct {
-	NoWait  bool          // return as soon as s6 was told
-	Timeout time.Duration // of the wait; 0 waits for the outcome
-	By      string        // who asks, for changed_by
-}
-
 // Fleet is the state of everything.
 func (f *Fleet) Fleet(ctx context.Context) (api.Fleet, error) {
 	rows, err := f.rows()

@@ -16,14 +16,12 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"hermes/api"
 	"hermes/internal/capability"
 	"hermes/internal/config"
 	"hermes/internal/fleettest"
 	"hermes/internal/profile"
 	"hermes/internal/s6"
 	"hermes/internal/s6fleet"
-	"hermes/internal/server"
 	"hermes/internal/store"
 	"hermes/internal/testkit"
 )
@@ -66,7 +64,7 @@ type world struct {
 var _ fleettest.World = (*world)(nil)
 
 // request is what a test's commands are asked with.
-func request() server.Request { return server.Request{By: "test"} }
+func request() profile.Request { return profile.Request{By: "test"} }
 
 func begin(t *testing.T, o fleettest.Options) *fleettest.Subject {
 	t.Helper()
@@ -106,7 +104,7 @@ func beginWith(t *testing.T, o fleettest.Options, dashboard bool) *fleettest.Sub
 		Home: home, Scandir: w.scandir, Settings: settings(), Self: self, Environ: env,
 		Manager: "s6 (container supervisor)", Version: "suite", Logger: slog.New(slog.DiscardHandler),
 	})
-	return &fleettest.Subject{Engine: capability.S6, Home: w.Home, Fleet: served{fleet}, World: w}
+	return &fleettest.Subject{Engine: capability.S6, Home: w.Home, Fleet: fleet, World: w}
 }
 
 // scan starts the s6-svscan of the world, and ends it and all that is under it
@@ -206,32 +204,6 @@ func (w *world) Replace(t *testing.T, _ *fleettest.Subject, name profile.Name) {
 }
 
 func (w *world) Stdout() string { return w.stdout.String() }
-
-// served is the fleet as package server knows it.
-type served struct{ *inner }
-
-// inner is the fleet under a name that hides none of its methods.
-type inner = s6fleet.Fleet
-
-func (f served) Start(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.inner.Start(ctx, n, s6fleet.Request(r))
-}
-
-func (f served) Stop(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.inner.Stop(ctx, n, s6fleet.Request(r))
-}
-
-func (f served) Restart(ctx context.Context, n profile.Name, r server.Request) (api.ActionResult, error) {
-	return f.inner.Restart(ctx, n, s6fleet.Request(r))
-}
-
-func (f served) All(ctx context.Context, action string, r server.Request, each func(api.ActionResult)) error {
-	return f.inner.All(ctx, action, s6fleet.Request(r), each)
-}
-
-func (f served) RestartDashboard(ctx context.Context, r server.Request) (api.Dashboard, error) {
-	return f.inner.RestartDashboard(ctx, s6fleet.Request(r))
-}
 
 // output is a buffer that may be read while it is written.
 type output struct {

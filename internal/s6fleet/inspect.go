@@ -263,7 +263,7 @@ func (f *Fleet) dashboardURL() string {
 
 // RestartDashboard ends the dashboard's run, if it has one, and waits until a
 // new one is ready.
-func (f *Fleet) RestartDashboard(ctx context.Context, r Request) (api.Dashboard, error) {
+func (f *Fleet) RestartDashboard(ctx context.Context, r profile.Request) (api.Dashboard, error) {
 	if _, ok := f.lookAtDashboard(); !ok {
 		return api.Dashboard{}, fault.New(fault.DashboardOff, "the supervisor runs no dashboard: HERMES_DASHBOARD is not set for it").
 			WithHint("hermes dashboard")

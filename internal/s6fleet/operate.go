@@ -20,12 +20,12 @@ import (
 
 // Start sets the intent running, starts the gateway and waits until it is
 // ready or has failed.
-func (f *Fleet) Start(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (f *Fleet) Start(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return f.operate(ctx, name, r, f.start)
 }
 
 // Stop sets the intent stopped and waits until the gateway is down.
-func (f *Fleet) Stop(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (f *Fleet) Stop(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	result, err := f.operate(ctx, name, r, f.stop)
 	if _, commanded := os.Stat(filepath.Join(f.slotDir(name.Slot()), dataDir, commandedFile)); err == nil && commanded == nil {
 		result.Hints = append(result.Hints,
@@ -35,16 +35,16 @@ func (f *Fleet) Stop(ctx context.Context, name profile.Name, r Request) (api.Act
 }
 
 // Restart stops the gateway if it runs and waits until a new run is ready.
-func (f *Fleet) Restart(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (f *Fleet) Restart(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return f.operate(ctx, name, r, f.restart)
 }
 
 // verb is what an operator does to one slot.
-type verb func(ctx context.Context, p *store.Profile, r Request) error
+type verb func(ctx context.Context, p *store.Profile, r profile.Request) error
 
 // operate does a verb to a profile's slot, which is made first where there is
 // none: advice to register it is never given to who has the profile.
-func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, do verb) (api.ActionResult, error) {
+func (f *Fleet) operate(ctx context.Context, name profile.Name, r profile.Request, do verb) (api.ActionResult, error) {
 	p, err := f.open(name)
 	if err != nil {
 		return api.ActionResult{}, err
@@ -94,17 +94,17 @@ func (f *Fleet) want(p *store.Profile, want profile.Intent, by string, anew bool
 	})
 }
 
-func (f *Fleet) start(ctx context.Context, p *store.Profile, r Request) error {
+func (f *Fleet) start(ctx context.Context, p *store.Profile, r profile.Request) error {
 	return f.up(ctx, p, r, s6.Start, f.scandir.Start)
 }
 
-func (f *Fleet) restart(ctx context.Context, p *store.Profile, r Request) error {
+func (f *Fleet) restart(ctx context.Context, p *store.Profile, r profile.Request) error {
 	return f.up(ctx, p, r, s6.Restart, f.scandir.Restart)
 }
 
 // up has a slot come up by an action of s6, and waits until it is ready or has
 // failed.
-func (f *Fleet) up(ctx context.Context, p *store.Profile, r Request, action s6.Action, do func(context.Context, string) (s6.State, error)) error {
+func (f *Fleet) up(ctx context.Context, p *store.Profile, r profile.Request, action s6.Action, do func(context.Context, string) (s6.State, error)) error {
 	slot := p.Name().Slot()
 	release, err := f.lock(ctx, slot)
 	if err != nil {
@@ -217,7 +217,7 @@ func (f *Fleet) startTimeout(p *store.Profile) time.Duration {
 	return recipe.SetupOf(file.Gateway, false, f.o.Settings).StartTimeout
 }
 
-func (f *Fleet) stop(ctx context.Context, p *store.Profile, r Request) error {
+func (f *Fleet) stop(ctx context.Context, p *store.Profile, r profile.Request) error {
 	slot := p.Name().Slot()
 	release, err := f.lock(ctx, slot)
 	if err != nil {
@@ -240,8 +240,8 @@ func (f *Fleet) stop(ctx context.Context, p *store.Profile, r Request) error {
 // All stops or restarts in parallel every gateway whose intent is running, or
 // that runs all the same, and reports each as it ends. A restart leaves those
 // alone whose intent is stopped.
-func (f *Fleet) All(ctx context.Context, action string, r Request, report func(api.ActionResult)) error {
-	do, known := map[string]func(context.Context, profile.Name, Request) (api.ActionResult, error){
+func (f *Fleet) All(ctx context.Context, action string, r profile.Request, report func(api.ActionResult)) error {
+	do, known := map[string]func(context.Context, profile.Name, profile.Request) (api.ActionResult, error){
 		"stop": f.Stop, "restart": f.Restart,
 	}[action]
 	if !known {

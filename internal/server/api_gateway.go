@@ -78,7 +78,7 @@ func (e *actionError) Error() string { return e.err.Error() }
 func (e *actionError) Unwrap() error { return e.err }
 
 // action is one of Operator's actions on a single gateway.
-type action func(Operator, context.Context, profile.Name, Request) (api.ActionResult, error)
+type action func(Operator, context.Context, profile.Name, profile.Request) (api.ActionResult, error)
 
 func one(do action) handler {
 	return func(s *Server, w *writer, r *http.Request) error {
@@ -139,7 +139,7 @@ func all(action string) handler {
 }
 
 // runAll is Operator.All with the life of an action; a panic is an error.
-func (s *Server) runAll(r *http.Request, action string, req Request, each func(api.ActionResult)) (err error) {
+func (s *Server) runAll(r *http.Request, action string, req profile.Request, each func(api.ActionResult)) (err error) {
 	defer recoverTo(&err)
 	ctx, cancel := s.actionContext(r)
 	defer cancel()
@@ -190,19 +190,19 @@ func (s *Server) stream(w *writer, r *http.Request, results <-chan api.ActionRes
 }
 
 // readRequest is an action's body, checked.
-func (s *Server) readRequest(w *writer, r *http.Request) (Request, error) {
+func (s *Server) readRequest(w *writer, r *http.Request) (profile.Request, error) {
 	var body api.ActionRequest
 	if err := s.readBody(w, r, &body); err != nil {
-		return Request{}, err
+		return profile.Request{}, err
 	}
 	who, err := by(r, body.By)
 	if err != nil {
-		return Request{}, err
+		return profile.Request{}, err
 	}
 	if body.TimeoutMS < 0 || body.TimeoutMS > maxWait.Milliseconds() {
-		return Request{}, fault.New(fault.Usage, "a timeout of %d ms is not between 0 and %s", body.TimeoutMS, maxWait)
+		return profile.Request{}, fault.New(fault.Usage, "a timeout of %d ms is not between 0 and %s", body.TimeoutMS, maxWait)
 	}
-	return Request{NoWait: body.NoWait, Timeout: time.Duration(body.TimeoutMS) * time.Millisecond, By: who}, nil
+	return profile.Request{NoWait: body.NoWait, Timeout: time.Duration(body.TimeoutMS) * time.Millisecond, By: who}, nil
 }
 
 // actionContext is r's without its end: a client that goes away must not leave

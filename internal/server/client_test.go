@@ -14,7 +14,7 @@ import (
 // The Go client and the server understand each other, in success and failure.
 func TestGoClient(t *testing.T) {
 	b := &backend{sick: true}
-	b.act = func(context.Context, profile.Name, Request) (api.ActionResult, error) {
+	b.act = func(context.Context, profile.Name, profile.Request) (api.ActionResult, error) {
 		return api.ActionResult{Gateway: coder("parked")}, fault.New(fault.GatewayFailed, "exit 78").WithHint("hermes why coder")
 	}
 	b.all = func(_ context.Context, each func(api.ActionResult)) error {

@@ -37,7 +37,7 @@ type backend struct {
 	mu   sync.Mutex // guards said
 	said []string
 	// act is what every action does; nil succeeds at once.
-	act  func(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error)
+	act  func(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error)
 	all  func(ctx context.Context, each func(api.ActionResult)) error
 	bad  error // what the reads fail with
 	sick bool
@@ -142,7 +142,7 @@ func (b *backend) Ready(context.Context) api.Health {
 	return api.Health{OK: true}
 }
 
-func (b *backend) do(ctx context.Context, what string, name profile.Name, r Request) (api.ActionResult, error) {
+func (b *backend) do(ctx context.Context, what string, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	b.say(what, name, r)
 	if b.act == nil {
 		return api.ActionResult{Gateway: coder(what)}, nil
@@ -150,24 +150,24 @@ func (b *backend) do(ctx context.Context, what string, name profile.Name, r Requ
 	return b.act(ctx, name, r)
 }
 
-func (b *backend) Start(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (b *backend) Start(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return b.do(ctx, "start", name, r)
 }
 
-func (b *backend) Stop(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (b *backend) Stop(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return b.do(ctx, "stop", name, r)
 }
 
-func (b *backend) Restart(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (b *backend) Restart(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return b.do(ctx, "restart", name, r)
 }
 
-func (b *backend) All(ctx context.Context, action string, r Request, each func(api.ActionResult)) error {
+func (b *backend) All(ctx context.Context, action string, r profile.Request, each func(api.ActionResult)) error {
 	b.say("all", action, r)
 	return b.all(ctx, each)
 }
 
-func (b *backend) RestartDashboard(_ context.Context, r Request) (api.Dashboard, error) {
+func (b *backend) RestartDashboard(_ context.Context, r profile.Request) (api.Dashboard, error) {
 	b.say("restart dashboard", r)
 	return api.Dashboard{Slot: "dashboard", State: "running"}, b.bad
 }

@@ -22,7 +22,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("%2e%2e%2f", "[")
 	f.Fuzz(func(t *testing.T, name, body string) {
 		b := &backend{all: func(context.Context, func(api.ActionResult)) error { return nil }}
-		b.act = func(_ context.Context, n profile.Name, r Request) (api.ActionResult, error) {
+		b.act = func(_ context.Context, n profile.Name, r profile.Request) (api.ActionResult, error) {
 			if _, err := profile.Parse(string(n)); err != nil || r.Timeout < 0 || r.Timeout > maxWait || strings.ContainsAny(r.By, "\n\x1b\x00") {
 				t.Errorf("the backend was asked for %q with %+v", n, r)
 			}

@@ -29,7 +29,7 @@ func TestClientGoes(t *testing.T) {
 	}
 	rn := serve(t, &backend{
 		all: slow,
-		act: func(ctx context.Context, _ profile.Name, _ Request) (api.ActionResult, error) {
+		act: func(ctx context.Context, _ profile.Name, _ profile.Request) (api.ActionResult, error) {
 			return api.ActionResult{}, slow(ctx, func(api.ActionResult) {})
 		},
 	}, nil)
@@ -64,7 +64,7 @@ func TestClientGoes(t *testing.T) {
 // right, and one that looks like success is wrong.
 func TestClientGoesHalf(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	rn := serve(t, &backend{act: func(context.Context, profile.Name, Request) (api.ActionResult, error) {
+	rn := serve(t, &backend{act: func(context.Context, profile.Name, profile.Request) (api.ActionResult, error) {
 		close(entered)
 		<-release
 		return api.ActionResult{}, nil
@@ -91,7 +91,7 @@ func TestClientGoesHalf(t *testing.T) {
 // Run ends gracefully: requests in flight are answered, new ones not accepted.
 func TestRunDrains(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	rn := serve(t, &backend{act: func(context.Context, profile.Name, Request) (api.ActionResult, error) {
+	rn := serve(t, &backend{act: func(context.Context, profile.Name, profile.Request) (api.ActionResult, error) {
 		close(entered)
 		<-release
 		return api.ActionResult{Gateway: coder("running")}, nil
@@ -129,7 +129,7 @@ func TestRunDrains(t *testing.T) {
 // An action that does not end is ended: Run returns within Drain.
 func TestRunEnds(t *testing.T) {
 	entered, ended := make(chan struct{}), make(chan error, 1)
-	rn := serve(t, &backend{act: func(ctx context.Context, _ profile.Name, _ Request) (api.ActionResult, error) {
+	rn := serve(t, &backend{act: func(ctx context.Context, _ profile.Name, _ profile.Request) (api.ActionResult, error) {
 		close(entered)
 		<-ctx.Done()
 		<-time.After(50 * time.Millisecond) // it has things to put in order

@@ -58,16 +58,16 @@ type Inspector interface {
 // contexts end when the server must, not when a client goes away. An error is
 // about the gateway named; the result describes it as far as it is known.
 type Operator interface {
-	Start(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error)
-	Stop(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error)
-	Restart(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error)
+	Start(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error)
+	Stop(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error)
+	Restart(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error)
 	// All does action, "stop" or "restart", to every gateway whose intent is
 	// running, and calls each, from any goroutine, with every result before it
 	// returns. Its error is about the whole.
-	All(ctx context.Context, action string, r Request, each func(api.ActionResult)) error
+	All(ctx context.Context, action string, r profile.Request, each func(api.ActionResult)) error
 	// RestartDashboard ends the dashboard's run and waits for a new one. Where
 	// there is to be none it is fault.DashboardOff.
-	RestartDashboard(ctx context.Context, r Request) (api.Dashboard, error)
+	RestartDashboard(ctx context.Context, r profile.Request) (api.Dashboard, error)
 }
 
 // Profiles makes and unmakes profiles. Contexts as [Operator]'s.
@@ -81,13 +81,6 @@ type Profiles interface {
 // Planner tells what a boot would do now, a line per profile.
 type Planner interface {
 	Plan(ctx context.Context) (lines []string, err error)
-}
-
-// Request is what an action is asked with.
-type Request struct {
-	NoWait  bool          // return as soon as the intent is on disk
-	Timeout time.Duration // of the wait; 0 is the gateway's own
-	By      string        // "cli uid 1000"
 }
 
 // Options are the parts of a [Server]; all but Container, Drain and, for an

@@ -107,7 +107,7 @@ func TestHealthThatIsNotOK(t *testing.T) {
 // leave the supervisor, and is logged under the number the client got.
 func TestInternalErrors(t *testing.T) {
 	b := &backend{bad: errors.New("secret detail"), all: func(context.Context, func(api.ActionResult)) error { panic("secret detail") }}
-	b.act = func(context.Context, profile.Name, Request) (api.ActionResult, error) { panic("secret detail") }
+	b.act = func(context.Context, profile.Name, profile.Request) (api.ActionResult, error) { panic("secret detail") }
 	rn := serve(t, b, nil)
 	for _, rt := range routes() {
 		path := strings.NewReplacer("{profile}", "coder", "{name}", "coder").Replace(rt.pattern)
@@ -165,7 +165,7 @@ func TestActionFails(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			rn := serve(t, &backend{act: func(context.Context, profile.Name, Request) (api.ActionResult, error) { return tt.res, tt.err }}, nil)
+			rn := serve(t, &backend{act: func(context.Context, profile.Name, profile.Request) (api.ActionResult, error) { return tt.res, tt.err }}, nil)
 			status, body := rn.ask(t, "POST", "/v1/gateways/coder/start", "")
 			var res api.ActionResult
 			if err := json.Unmarshal([]byte(body), &res); err != nil {
@@ -230,7 +230,7 @@ func TestAllFailsAtOnce(t *testing.T) {
 // wait from a dead engine; and is on record with its peer.
 func TestControlIsAcknowledgedAndLogged(t *testing.T) {
 	release := make(chan struct{})
-	rn := serve(t, &backend{act: func(context.Context, profile.Name, Request) (api.ActionResult, error) {
+	rn := serve(t, &backend{act: func(context.Context, profile.Name, profile.Request) (api.ActionResult, error) {
 		<-release
 		return api.ActionResult{}, nil
 	}}, nil)
@@ -263,7 +263,7 @@ func TestControlIsAcknowledgedAndLogged(t *testing.T) {
 // that is gone.
 func TestBodyTimeout(t *testing.T) {
 	short := func(s *Server) { s.bodyTime = 30 * time.Millisecond }
-	rn := serve(t, &backend{act: func(ctx context.Context, _ profile.Name, _ Request) (api.ActionResult, error) {
+	rn := serve(t, &backend{act: func(ctx context.Context, _ profile.Name, _ profile.Request) (api.ActionResult, error) {
 		select {
 		case <-time.After(90 * time.Millisecond):
 		case <-ctx.Done():
@@ -287,7 +287,7 @@ func TestBodyTimeout(t *testing.T) {
 // An answer says how long it is, however long, so that a client has the memory
 // for it at once and knows one that was cut.
 func TestLengthOfAnswers(t *testing.T) {
-	rn := serve(t, &backend{act: func(context.Context, profile.Name, Request) (api.ActionResult, error) {
+	rn := serve(t, &backend{act: func(context.Context, profile.Name, profile.Request) (api.ActionResult, error) {
 		return api.ActionResult{Gateway: api.Gateway{Reason: strings.Repeat("long ", 5000)}}, nil
 	}}, nil)
 	resp, err := rn.client.Post("http://hermes/v1/gateways/coder/stop", "", nil)

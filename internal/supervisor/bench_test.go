@@ -8,7 +8,6 @@ import (
 	"hermes/api"
 	"hermes/internal/engine/enginetest"
 	"hermes/internal/profile"
-	"hermes/internal/supervisor"
 )
 
 // benchFleet is a fleet of n gateways that run.
@@ -72,7 +71,7 @@ func BenchmarkOneMore(b *testing.B) {
 				name := fmt.Sprintf("more%06d", i)
 				i++
 				r.profile(name)
-				if _, err := r.fleet.Start(context.Background(), profile.Name(name), supervisor.Request{By: "bench"}); err != nil {
+				if _, err := r.fleet.Start(context.Background(), profile.Name(name), profile.Request{By: "bench"}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -85,7 +84,7 @@ func BenchmarkStopAll1000(b *testing.B) {
 	r := benchFleet(b, 1000)
 	r.up()
 	for b.Loop() {
-		err := r.fleet.All(context.Background(), "stop", supervisor.Request{By: "bench"}, func(res api.ActionResult) {
+		err := r.fleet.All(context.Background(), "stop", profile.Request{By: "bench"}, func(res api.ActionResult) {
 			if res.Error != nil {
 				b.Error(res.Error)
 			}
@@ -96,7 +95,7 @@ func BenchmarkStopAll1000(b *testing.B) {
 		b.StopTimer()
 		for i := range 1000 {
 			name := profile.Name(fmt.Sprintf("g%04d", i))
-			if _, err := r.fleet.Start(context.Background(), name, supervisor.Request{NoWait: true}); err != nil {
+			if _, err := r.fleet.Start(context.Background(), name, profile.Request{NoWait: true}); err != nil {
 				b.Fatal(err)
 			}
 		}

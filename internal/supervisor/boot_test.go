@@ -243,7 +243,7 @@ func TestContainerCommand(t *testing.T) {
 		if got := r.intent("anna"); got.ChangedBy != "container command" {
 			t.Errorf("intent %+v", got)
 		}
-		result, err := r.fleet.Stop(t.Context(), "anna", supervisor.Request{By: "tester"})
+		result, err := r.fleet.Stop(t.Context(), "anna", profile.Request{By: "tester"})
 		if err != nil || len(result.Hints) != 1 || !strings.Contains(result.Hints[0], "next boot") {
 			t.Errorf("stop: %+v, %v", result, err)
 		}

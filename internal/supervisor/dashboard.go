@@ -178,7 +178,7 @@ func (f *Fleet) bySlot(slotName string) *slot {
 
 // RestartDashboard ends the dashboard's run, if it has one, and waits until a
 // new one is ready. It is how one that is parked starts again.
-func (f *Fleet) RestartDashboard(ctx context.Context, r Request) (api.Dashboard, error) {
+func (f *Fleet) RestartDashboard(ctx context.Context, r profile.Request) (api.Dashboard, error) {
 	s := f.dashboardSlot()
 	if s == nil {
 		return api.Dashboard{}, fault.NoDashboard()

@@ -15,7 +15,6 @@ import (
 	"hermes/internal/event"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
-	"hermes/internal/supervisor"
 )
 
 const dashboardSlot = profile.DashboardSlot
@@ -78,7 +77,7 @@ func TestDashboardIsNoGateway(t *testing.T) {
 		pid := r.dashboard().PID
 		for _, action := range []string{"restart", "stop"} {
 			var said []string
-			err := r.fleet.All(t.Context(), action, supervisor.Request{By: "tester"}, func(res api.ActionResult) {
+			err := r.fleet.All(t.Context(), action, profile.Request{By: "tester"}, func(res api.ActionResult) {
 				said = append(said, res.Gateway.Slot)
 			})
 			slices.Sort(said)
@@ -122,7 +121,7 @@ func TestNoDashboard(t *testing.T) {
 			t.Errorf("%v: %+v", err, fleet.Dashboard)
 		}
 		r.dashboardRuns(0)
-		_, err = r.fleet.RestartDashboard(t.Context(), supervisor.Request{})
+		_, err = r.fleet.RestartDashboard(t.Context(), profile.Request{})
 		if fault.CodeOf(err) != fault.DashboardOff {
 			t.Errorf("restart: %v", err)
 		}
@@ -150,7 +149,7 @@ func TestDashboardThatMayNotServe(t *testing.T) {
 			t.Errorf("the next supervisor says %q, not %q", got.Reason, d.Reason)
 		}
 		r.dashboardRuns(1)
-		if _, err := r.fleet.RestartDashboard(t.Context(), supervisor.Request{NoWait: true, By: "tester"}); err != nil {
+		if _, err := r.fleet.RestartDashboard(t.Context(), profile.Request{NoWait: true, By: "tester"}); err != nil {
 			t.Fatal(err)
 		}
 		r.settle()
@@ -176,7 +175,7 @@ func TestRestartOfADashboardThatFails(t *testing.T) {
 		done := make(chan error, 1)
 		ctx := t.Context()
 		go func() {
-			_, err := r.fleet.RestartDashboard(ctx, supervisor.Request{By: "tester"})
+			_, err := r.fleet.RestartDashboard(ctx, profile.Request{By: "tester"})
 			done <- err
 		}()
 		r.settle()
@@ -191,7 +190,7 @@ func TestRestartOfADashboardThatFails(t *testing.T) {
 		}
 		late, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := r.fleet.RestartDashboard(late, supervisor.Request{By: "tester"}); fault.CodeOf(err) != fault.GatewayTimeout {
+		if _, err := r.fleet.RestartDashboard(late, profile.Request{By: "tester"}); fault.CodeOf(err) != fault.GatewayTimeout {
 			t.Errorf("one that does not become ready: %v", err)
 		}
 	})

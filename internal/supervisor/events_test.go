@@ -16,7 +16,6 @@ import (
 	"hermes/internal/engine/enginetest"
 	"hermes/internal/event"
 	"hermes/internal/profile"
-	"hermes/internal/supervisor"
 )
 
 // keepEvents is the history as it is on disk now; restore makes it so again,
@@ -249,7 +248,7 @@ func TestIntentIsToldBeforeItIsAcknowledged(t *testing.T) {
 			do   action
 			want string
 		}{{startIt, "running"}, {stopIt, "stopped"}, {restartIt, "running"}} {
-			if _, err := a.do(r.fleet, t.Context(), "anna", supervisor.Request{NoWait: true, By: "tester"}); err != nil {
+			if _, err := a.do(r.fleet, t.Context(), "anna", profile.Request{NoWait: true, By: "tester"}); err != nil {
 				t.Fatal(err)
 			}
 			if got := r.kept()["gateway-anna"].Intent; got != a.want {

@@ -113,7 +113,7 @@ func TestEveryStartPassesTheGate(t *testing.T) {
 		c.each(func(name string) { r.must(stopIt, name) })
 		c.each(func(name string) { r.ask(startIt, name) })
 		c.passed("a start by command")
-		if err := r.fleet.All(t.Context(), "restart", supervisor.Request{By: "tester"}, func(api.ActionResult) {}); err != nil {
+		if err := r.fleet.All(t.Context(), "restart", profile.Request{By: "tester"}, func(api.ActionResult) {}); err != nil {
 			t.Fatal(err)
 		}
 		c.passed("restart --all")

@@ -9,7 +9,6 @@ import (
 	"hermes/internal/engine/enginetest"
 	"hermes/internal/fault"
 	"hermes/internal/profile"
-	"hermes/internal/supervisor"
 )
 
 func TestStartStopRestart(t *testing.T) {
@@ -198,7 +197,7 @@ func TestTimeoutOfACommand(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		r.profile("anna", "ready: notify")
 		r.boot()
-		result, err := r.fleet.Start(t.Context(), "anna", supervisor.Request{Timeout: time.Second})
+		result, err := r.fleet.Start(t.Context(), "anna", profile.Request{Timeout: time.Second})
 		if fault.CodeOf(err) != fault.GatewayTimeout {
 			t.Fatalf("error %v", err)
 		}
@@ -206,13 +205,13 @@ func TestTimeoutOfACommand(t *testing.T) {
 		if result.Gateway.State != "starting" || result.Gateway.Intent != "running" {
 			t.Errorf("result %+v", result.Gateway)
 		}
-		result, err = r.fleet.Start(t.Context(), "anna", supervisor.Request{NoWait: true})
+		result, err = r.fleet.Start(t.Context(), "anna", profile.Request{NoWait: true})
 		if err != nil || result.Gateway.State != "starting" {
 			t.Errorf("--no-wait: %+v, %v", result.Gateway, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := r.fleet.Start(ctx, "anna", supervisor.Request{}); err == nil {
+		if _, err := r.fleet.Start(ctx, "anna", profile.Request{}); err == nil {
 			t.Error("a caller that had gone was answered")
 		}
 	})
@@ -243,7 +242,7 @@ func TestAll(t *testing.T) {
 		r.end("dora", 78)
 		collect := func(what string) map[string]string {
 			results := map[string]string{}
-			err := r.fleet.All(t.Context(), what, supervisor.Request{By: "tester"}, func(a api.ActionResult) {
+			err := r.fleet.All(t.Context(), what, profile.Request{By: "tester"}, func(a api.ActionResult) {
 				results[a.Gateway.Profile] = a.Gateway.State
 				if a.Error != nil {
 					results[a.Gateway.Profile] = a.Error.Code
@@ -264,7 +263,7 @@ func TestAll(t *testing.T) {
 		if got := collect("stop"); len(got) != 0 {
 			t.Errorf("stop --all of what is stopped: %v", got)
 		}
-		err := r.fleet.All(t.Context(), "start", supervisor.Request{}, func(api.ActionResult) { t.Error("it did something") })
+		err := r.fleet.All(t.Context(), "start", profile.Request{}, func(api.ActionResult) { t.Error("it did something") })
 		if fault.CodeOf(err) != fault.Usage {
 			t.Errorf("start --all: %v", err)
 		}

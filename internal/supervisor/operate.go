@@ -14,13 +14,6 @@ import (
 	"hermes/internal/profile"
 )
 
-// Request is what an operator's action is asked with.
-type Request struct {
-	NoWait  bool          // return as soon as the intent is on disk
-	Timeout time.Duration // of the wait; 0 waits for the outcome
-	By      string        // who asks, for changed_by
-}
-
 // order is a Request as a slot is given it.
 type order struct {
 	by      string
@@ -29,12 +22,12 @@ type order struct {
 }
 
 // alone is the order of a request about one gateway.
-func (f *Fleet) alone(r Request) order {
+func (f *Fleet) alone(r profile.Request) order {
 	return order{by: r.By, write: f.writeIntent, decided: func() {}}
 }
 
 // among is the order of one of the slots that intents was made for.
-func among(intents *together, r Request) order {
+func among(intents *together, r profile.Request) order {
 	var once sync.Once
 	return order{
 		by: r.By,
@@ -244,16 +237,16 @@ func (f *Fleet) explain(err error, s *slot, timeout time.Duration) error {
 
 // Start sets the intent running, starts the gateway and waits until it is
 // ready or has failed.
-func (f *Fleet) Start(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (f *Fleet) Start(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return f.operate(ctx, name, r, f.alone(r), (*slot).start)
 }
 
 // Stop sets the intent stopped and waits until the gateway is down.
-func (f *Fleet) Stop(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (f *Fleet) Stop(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return f.stop(ctx, name, r, f.alone(r))
 }
 
-func (f *Fleet) stop(ctx context.Context, name profile.Name, r Request, o order) (api.ActionResult, error) {
+func (f *Fleet) stop(ctx context.Context, name profile.Name, r profile.Request, o order) (api.ActionResult, error) {
 	result, err := f.operate(ctx, name, r, o, (*slot).stop)
 	if err == nil && f.commanded(name) {
 		result.Hints = append(result.Hints,
@@ -263,7 +256,7 @@ func (f *Fleet) stop(ctx context.Context, name profile.Name, r Request, o order)
 }
 
 // Restart stops the gateway if it runs and waits until a new run is ready.
-func (f *Fleet) Restart(ctx context.Context, name profile.Name, r Request) (api.ActionResult, error) {
+func (f *Fleet) Restart(ctx context.Context, name profile.Name, r profile.Request) (api.ActionResult, error) {
 	return f.operate(ctx, name, r, f.alone(r), (*slot).restart)
 }
 
@@ -271,7 +264,7 @@ func (f *Fleet) Restart(ctx context.Context, name profile.Name, r Request) (api.
 // when the outcome is known.
 type verb func(s *slot, ctx context.Context, o order) (<-chan error, error)
 
-func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, o order, v verb) (api.ActionResult, error) {
+func (f *Fleet) operate(ctx context.Context, name profile.Name, r profile.Request, o order, v verb) (api.ActionResult, error) {
 	defer o.decided() // also of a slot that has ended
 	s, err := f.lookup(ctx, name)
 	if err != nil {
@@ -282,7 +275,7 @@ func (f *Fleet) operate(ctx context.Context, name profile.Name, r Request, o ord
 }
 
 // command has the slot do v, and waits for the outcome if it is asked to.
-func (f *Fleet) command(ctx context.Context, s *slot, r Request, o order, v verb) error {
+func (f *Fleet) command(ctx context.Context, s *slot, r profile.Request, o order, v verb) error {
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
@@ -315,7 +308,7 @@ func (f *Fleet) command(ctx context.Context, s *slot, r Request, o order, v verb
 // All stops or restarts in parallel every gateway whose intent is running, or
 // that runs all the same, and reports each as it ends. A restart leaves those
 // alone whose intent is stopped. The intents are written with one sync.
-func (f *Fleet) All(ctx context.Context, action string, r Request, report func(api.ActionResult)) error {
+func (f *Fleet) All(ctx context.Context, action string, r profile.Request, report func(api.ActionResult)) error {
 	if action != "stop" && action != "restart" {
 		return fault.New(fault.Usage, "cannot %s all gateways: only stop and restart apply to all", action)
 	}

@@ -47,7 +47,7 @@ func (f *Fleet) Delete(ctx context.Context, name profile.Name, by string) error 
 	if _, err := f.lookup(ctx, name); err != nil {
 		return err
 	}
-	if _, err := f.Stop(ctx, name, Request{By: by}); err != nil {
+	if _, err := f.Stop(ctx, name, profile.Request{By: by}); err != nil {
 		return err
 	}
 	f.scanMu.Lock()

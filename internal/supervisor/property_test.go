@@ -22,7 +22,6 @@ import (
 	"hermes/internal/fault"
 	"hermes/internal/profile"
 	"hermes/internal/restart"
-	"hermes/internal/supervisor"
 )
 
 // witness is a runner that notes whoever asks for a second run: in a slot that
@@ -186,7 +185,7 @@ func (w *world) command(name string) {
 		w.ask(act, name) // the intent is on disk when all wait
 		return
 	}
-	result, err := act(w.fleet, w.t.Context(), profile.Name(name), supervisor.Request{NoWait: true, By: "tester"})
+	result, err := act(w.fleet, w.t.Context(), profile.Name(name), profile.Request{NoWait: true, By: "tester"})
 	if err != nil || result.Gateway.Intent != string(want) {
 		w.t.Fatalf("%s: %+v, %v", name, result.Gateway, err)
 	}

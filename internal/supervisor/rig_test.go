@@ -351,11 +351,11 @@ func (r *rig) end(name string, code int) {
 	r.settle()
 }
 
-type action func(*supervisor.Fleet, context.Context, profile.Name, supervisor.Request) (api.ActionResult, error)
+type action func(*supervisor.Fleet, context.Context, profile.Name, profile.Request) (api.ActionResult, error)
 
 // do carries an action out and waits for its outcome.
 func (r *rig) do(a action, name string) error {
-	_, err := a(r.fleet, r.t.Context(), profile.Name(name), supervisor.Request{By: "tester"})
+	_, err := a(r.fleet, r.t.Context(), profile.Name(name), profile.Request{By: "tester"})
 	return err
 }
 
@@ -374,7 +374,7 @@ func (r *rig) ask(a action, name string) <-chan error {
 	done := make(chan error, 1)
 	fleet, ctx := r.fleet, r.t.Context()
 	go func() {
-		_, err := a(fleet, ctx, profile.Name(name), supervisor.Request{By: "tester"})
+		_, err := a(fleet, ctx, profile.Name(name), profile.Request{By: "tester"})
 		done <- err
 	}()
 	r.settle()
