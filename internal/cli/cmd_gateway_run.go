@@ -12,6 +12,7 @@ import (
 	"hermes/internal/fault"
 	"hermes/internal/lease"
 	"hermes/internal/profile"
+	"hermes/internal/s6init"
 )
 
 // containerSuffix ends the manager's name of every supervisor that is the init
@@ -97,7 +98,7 @@ func (r *run) detect(ctx context.Context) (supervision, error) {
 	r.client = c
 	if holder, ok := inOurContainer(r.at.home); ok {
 		r.manager = holder.Manager
-		if holder.PID == os.Getppid() {
+		if parent := os.Getppid(); parent == holder.PID || s6init.RunsMain(parent) {
 			c.By = byCommand
 		}
 		return supervisionContainer, nil

@@ -181,15 +181,29 @@ func grace() time.Duration {
 	return time.Duration(n) * time.Millisecond
 }
 
-// stopMain tells the process that runs the main program, if there was one. Its
-// number may be another's by now: that one is not told.
-func stopMain() (pid int) {
+// runsMain is the process that runs the main program, and whether it lives: its
+// number may be another's by now. 0 if there was none.
+func runsMain() (pid int, lives bool) {
 	b, err := os.ReadFile(filepath.Join(stateDir, mainFile))
 	pid, birth, ok := parseProcess(b)
 	if err != nil || !ok {
-		return 0
+		return 0, false
 	}
-	if now, err := process.StartTime(pid); err == nil && now == birth {
+	now, err := process.StartTime(pid)
+	return pid, err == nil && now == birth
+}
+
+// RunsMain tells whether a process is the one that runs the container's main
+// program.
+func RunsMain(pid int) bool {
+	main, lives := runsMain()
+	return lives && main == pid
+}
+
+// stopMain tells the process that runs the main program, if there was one.
+func stopMain() (pid int) {
+	pid, lives := runsMain()
+	if lives {
 		_ = unix.Kill(pid, unix.SIGTERM)
 	}
 	return pid

@@ -116,6 +116,7 @@ func TestGatewayRunIsRedirected(t *testing.T) {
 			if code, body, err := get(d.published()+"/v1/models", d.apiKey()); err != nil || code != http.StatusOK {
 				t.Errorf("with the key boot wrote: %d %s, %v", code, body, err)
 			}
+			d.breadcrumb() // by then it has wanted what it wants
 			f, err := d.fleet()
 			if err != nil {
 				t.Fatal(err)
@@ -130,7 +131,6 @@ func TestGatewayRunIsRedirected(t *testing.T) {
 			if n := matching(processes, tt.heartbeat); n != 1 {
 				t.Errorf("%d heartbeats in %q", n, processes)
 			}
-			d.breadcrumb()
 			_, stderr, _ := d.hermes("gateway", "stop")
 			if !strings.Contains(stderr, "next boot") {
 				t.Errorf("stop does not say that the container's command starts it again: %q", stderr)
