@@ -31,7 +31,7 @@ func (a *app) announce(ctx context.Context) {
 		fmt.Fprintf(a.Stderr, "✓ %s %s (pid %d)%s\n", g.Slot, g.State, g.PID, address(g))
 	})
 	a.announceDashboard(ctx)
-	if wanted == 0 {
+	if wanted == 0 && len(a.Commands) == 0 { // the container's own command may be one, in the foreground
 		fmt.Fprintf(a.Stderr, "no gateway is wanted up\nhint: %s\n", a.Address("hermes gateway start default"))
 	}
 }

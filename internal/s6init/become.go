@@ -123,7 +123,7 @@ func Become(o Options) error {
 	if err != nil {
 		return err
 	}
-	if up == 0 {
+	if up == 0 && len(o.Commands) == 0 { // the container's own command may be one, in the foreground
 		fmt.Fprint(o.Stderr, "no gateway is wanted up\nhint: hermes gateway start default\n")
 	}
 	select {

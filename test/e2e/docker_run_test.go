@@ -223,8 +223,12 @@ func TestNoSupervise(t *testing.T) {
 				if n := len(d.lines("default", "starts")); n != 1 {
 					t.Errorf("%d starts", n)
 				}
-				if strings.Contains(d.logs(), "is now supervised") {
+				logs := d.logs()
+				if strings.Contains(logs, "is now supervised") {
 					t.Error("the breadcrumb was printed")
+				}
+				if strings.Contains(logs, "hermes gateway start default") {
+					t.Errorf("it says to start what it runs itself:\n%s", logs)
 				}
 			})
 		})
